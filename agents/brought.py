@@ -1,0 +1,74 @@
+"""A diff that a person wrote themselves, as a plan: no researcher, the same graph from the reviewer on."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+from agents.errors import UsageError
+from agents.records import Flag, FlagValue, Plan
+from agents.settings import FILE, Target, parse_target
+
+if TYPE_CHECKING:
+    from agents.session import Home
+
+_NAME = re.compile(r"^--?([A-Za-z_][\w-]*)$")
+
+
+def plan_of(home: Home, diff: str, flags: str, title: str) -> Plan:
+    """Return the plan of a person's own diff; raise UsageError if a flag or its default cannot be found.
+
+    A flag's default is read from where the diff or the base commit declares it.
+    """
+    base = home.workspace.head()
+    text = home.workspace.read(base, FILE)
+    if text is None:
+        raise UsageError(f"{home.target / FILE} is not committed, so no flag's default can be found.")
+    target = parse_target(text, FILE)
+    declared = home.workspace.read(base, target.flags.file) or "" if target.flags.file else ""
+    added = "\n".join(line[1:] for line in diff.splitlines() if line.startswith("+") and not line.startswith("+++"))
+    found = [_flag(name, value, target, f"{added}\n{declared}") for name, value in pairs(flags)]
+    return Plan(
+        title=title,
+        hypothesis=f"With {flags}, {target.metric.name} is better than the baseline's.",
+        method="A person's own diff.",
+        flags=tuple(found),
+        criteria="The session's rule of proof.",
+    )
+
+
+def pairs(flags: str) -> list[tuple[str, str]]:
+    """Split "--name value --switch" into names and values; a flag without a value means true."""
+    words, found = shlex.split(flags), []
+    while words:
+        match = _NAME.match(words[0])
+        if match is None:
+            raise UsageError(f"--flags {flags!r}: {words[0]!r} is no flag; write them as --name value.")
+        has_value = len(words) > 1 and not _NAME.match(words[1])
+        found.append((match[1], words[1] if has_value else "true"))
+        words = words[2 if has_value else 1 :]
+    if not found:
+        raise UsageError("--flags names no flag.")
+    return found
+
+
+def _flag(name: str, value: str, target: Target, source: str) -> Flag:
+    default = re.search(rf"^\s+{re.escape(name)}\s*:[^=\n]+=\s*(?:\w+\()?([^,\n)#]+)", source, re.MULTILINE)
+    if default is None:
+        if target.flags.file:
+            raise UsageError(f"--flags: {name} is declared neither in {target.flags.file} nor by the diff.")
+        return Flag(name=name, default="", value=_literal(value))
+    return Flag(name=name, default=_literal(default[1].strip()), value=_literal(value))
+
+
+def _literal(text: str) -> FlagValue:
+    """Return a word as the value that it means: true, false, a number, or itself."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return value if isinstance(value, int | float | str) else text

@@ -1,0 +1,72 @@
+"""What a session will and may spend; the one place that routes by budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from agents.records import Budget, Run, Session, Spend
+from agents.settings import Preset
+from agents.state import State, session_of, spend_of
+from agents.statistics import BOUNDARIES, SCREEN, noise_floor, smallest_provable_effect
+
+FLOOR_SEEDS, TIMING_PAIRS, REPORT_PAIRS = 8, 4, 4
+_REGRESSION_RUNS = 3
+_RUNS_FOR_A_DECISION = 2
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What to expect before the first run: a version that is dropped at once, and one that is confirmed last."""
+
+    fewest_runs: int
+    most_runs: int
+    fewest_minutes: float
+    most_minutes: float
+    smallest_effect: float
+    in_sigmas: bool
+
+
+def forecast(session: Session, preset: Preset, recorded: Sequence[Run]) -> Forecast:
+    """Return the runs and minutes of one version and the smallest effect that they can prove.
+
+    The effect is in the metric's unit where a floor is on record, else in its sigmas; arms count as independent.
+    """
+    looks = BOUNDARIES[session.confidence]
+    floor = 1 if recorded else FLOOR_SEEDS
+    fewest = floor + _REGRESSION_RUNS + SCREEN[0].n
+    most = floor + _REGRESSION_RUNS + SCREEN[-1].n + 2 * (TIMING_PAIRS + looks[-1].n + REPORT_PAIRS)
+    seconds = fmean(run.train_seconds for run in recorded) if recorded else preset.seconds
+    minutes = seconds / 60 / session.workers
+    values = [run.visible for run in recorded if run.visible is not None]
+    sigma = noise_floor(values).std if values else 1.0
+    effect = smallest_provable_effect(math.sqrt(2) * sigma, looks)
+    return Forecast(fewest, most, fewest * minutes, most * minutes, effect, in_sigmas=not values)
+
+
+def exhausted(state: State) -> str | None:
+    """Say in a sentence which budget is spent, or None while the session may go on."""
+    budget, spend = session_of(state).budget, spend_of(state)
+    if not affords(budget, spend, _RUNS_FOR_A_DECISION):
+        return f"The budget is spent: {spend.runs} runs and {spend.wall_seconds / 3600:.2f} hours were used."
+    return None
+
+
+def no_more_versions(state: State) -> str | None:
+    """Say in a sentence that no further version may be planned, or None."""
+    limit = session_of(state).budget.max_versions
+    if len(state.get("versions", [])) >= limit:
+        return f"The budget is spent: {limit} version{'s were' if limit > 1 else ' was'} tried."
+    return None
+
+
+def affords(budget: Budget, spend: Spend, runs: int, workers: int = 1) -> bool:
+    """Whether `runs` more runs fit: they are reserved before they are started, in number and in time."""
+    if budget.max_runs is not None and spend.runs + runs > budget.max_runs:
+        return False
+    if budget.max_hours is None:
+        return True
+    seconds_per_run = spend.train_seconds / spend.runs if spend.runs else 0.0
+    return spend.wall_seconds + runs * seconds_per_run / workers <= budget.max_hours * 3600

@@ -1,0 +1,368 @@
+"""The `circle` command: parse, open the session, follow it, print. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sqlite3
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from agents.errors import CircleError, Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from agents.records import Approval
+    from agents.session import Home, Opened
+
+app = typer.Typer(
+    help='Research on language-model training that only says "it works" when it does.',
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+TargetOption = Annotated[
+    Path | None, typer.Option("--target", envvar="CIRCLE_TARGET", help="The training repo (default: the current one).")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+ID = Annotated[str, typer.Argument(metavar="ID", help="A session, as circle list shows it.")]
+SHA = Annotated[str, typer.Option("--sha", help="The SHA-256 of the diff that was shown.")]
+
+
+def main() -> None:
+    """Run the command line; an error is one sentence and an exit code."""
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    try:
+        app(standalone_mode=True)
+    except (CircleError, Interrupted) as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("Interrupted.", Interrupted.exit_code)
+    except sqlite3.Error as error:
+        _fail(f"A file of the session cannot be read or written: {error}.", CircleError.exit_code)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        _fail(f"{error.strerror or error}{where}.", CircleError.exit_code)
+
+
+def _fail(sentence: str, code: int) -> None:
+    print(sentence, file=sys.stderr)
+    sys.exit(code)
+
+
+@app.command()
+def start(
+    idea: Annotated[
+        str, typer.Argument(help="What is to be tried, in words; the researcher chooses if left out.")
+    ] = "",
+    target: TargetOption = None,
+    researcher: Annotated[
+        str | None, typer.Option(envvar="CIRCLE_RESEARCHER", help="catalogue or scripted:FILE.")
+    ] = None,
+    patch: Annotated[Path | None, typer.Option(help="Your own diff: the graph starts at the reviewer.")] = None,
+    flags: Annotated[str, typer.Option(help='The experiment\'s flags, for --patch: "--name value ...".')] = "",
+    preset: Annotated[
+        str | None, typer.Option(envvar="CIRCLE_PRESET", help="The scale, a preset of circle.toml.")
+    ] = None,
+    train_tokens: Annotated[int | None, typer.Option(min=1, help="Tokens of a run (default: the preset's).")] = None,
+    turbo: Annotated[bool, typer.Option("--turbo", help="Approve every diff by itself; all other gates stay.")] = False,
+    max_versions: Annotated[int | None, typer.Option(min=1, help="Versions of the idea at most.")] = None,
+    max_runs: Annotated[int | None, typer.Option(min=1, help="Training runs at most.")] = None,
+    max_hours: Annotated[float | None, typer.Option(min=0, help="Hours at most.")] = None,
+    minimum_effect: Annotated[float | None, typer.Option(min=0, help="The least gain that counts as a win.")] = None,
+    confidence: Annotated[Literal["standard", "relaxed"] | None, typer.Option(help="The error budget.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Runs side by side (default: cores over threads).")] = None,
+    no_sandbox: Annotated[
+        bool, typer.Option("--no-sandbox", help="Run generated code unprotected; reports say so.")
+    ] = False,
+    secret: Annotated[str | None, typer.Option(help="Fixes the session's seed secret (hexadecimal).")] = None,
+    fresh_baseline: Annotated[bool, typer.Option("--fresh-baseline", help="Measure the baseline anew.")] = False,
+    no_memory: Annotated[bool, typer.Option("--no-memory", help="Ignore what earlier sessions tried.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Start a session and follow it to its end or to the first approval."""
+    from agents import session as sessions
+    from agents.records import Budget
+    from agents.researchers import open_researcher
+    from agents.settings import load_target
+
+    home = _home(target)
+    home.workspace.head()
+    defaults = load_target(home.target).start
+    options = sessions.Options(
+        preset=preset,
+        train_tokens=train_tokens,
+        turbo=turbo or defaults.turbo,
+        budget=Budget(
+            max_versions=max_versions or defaults.max_versions,
+            max_runs=max_runs or defaults.max_runs,
+            max_hours=max_hours or defaults.max_hours,
+        ),
+        minimum_effect=defaults.minimum_effect if minimum_effect is None else minimum_effect,
+        confidence=confidence or defaults.confidence,
+        workers=workers or defaults.workers,
+        no_sandbox=no_sandbox,
+        secret=_hexadecimal(secret),
+        fresh_baseline=fresh_baseline,
+        memory=not no_memory,
+    )
+    if (patch is None) != (not flags):
+        raise UsageError("--patch and --flags go together: the diff, and the flags that turn it on.")
+    brought = _brought(home, patch, flags, idea) if patch else None
+    answers = open_researcher(researcher or defaults.researcher or "catalogue")
+    opened = sessions.start(home, idea, answers, options, brought)
+    print(f"session {opened.session.id}", file=sys.stderr, flush=True)
+    _follow(opened, json_)
+
+
+@app.command("list")
+def list_(target: TargetOption = None, json_: JsonOption = False) -> None:
+    """List the sessions of the target, newest first."""
+    home = _home(target)
+    opened = [home.find(name) for name in home.session_ids()]
+    rows = [
+        {"id": o.session.id, "status": o.status(), "idea": o.session.idea.text, "started_at": o.session.started_at}
+        for o in opened
+    ]
+    if json_:
+        print(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        print(f"{row['id']}  {row['status']:<17}  {row['started_at']}  {row['idea']}")
+
+
+@app.command()
+def show(id_: ID, target: TargetOption = None, json_: JsonOption = False) -> None:
+    """Show one session, whole."""
+    from agents.show import document
+
+    shown = document(_home(target).find(id_))
+    if json_:
+        print(json.dumps(shown, indent=1))
+    else:
+        _print_session(shown)
+
+
+@app.command()
+def diff(
+    id_: ID, raw: Annotated[bool, typer.Option("--raw", help="The exact bytes.")] = False, target: TargetOption = None
+) -> None:
+    """Print the session's newest diff and its SHA-256."""
+    from agents.session import newest_diff
+
+    bytes_, sha256 = newest_diff(_home(target).find(id_))
+    if raw:
+        sys.stdout.buffer.write(bytes_)
+        return
+    print(bytes_.decode(errors="backslashreplace") or "(no change in any file: flags alone)")
+    print(f"SHA-256 {sha256}")
+
+
+@app.command()
+def approve(
+    id_: ID,
+    sha: SHA,
+    comment: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    target: TargetOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Approve the diff with that SHA-256 and go on."""
+    _decide(_home(target).find(id_), "approved", sha, comment, json_)
+
+
+@app.command()
+def reject(
+    id_: ID,
+    sha: SHA,
+    comment: Annotated[str, typer.Option(help="What the next version should do differently.")],
+    target: TargetOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Send the diff with that SHA-256 back to the planner, with words."""
+    _decide(_home(target).find(id_), "rejected", sha, comment, json_)
+
+
+@app.command()
+def resume(id_: ID, target: TargetOption = None, json_: JsonOption = False) -> None:
+    """Go on with a session that was stopped, interrupted or killed."""
+    _follow(_home(target).find(id_), json_)
+
+
+@app.command()
+def stop(id_: ID, target: TargetOption = None) -> None:
+    """Ask a running session to stop at its next boundary."""
+    opened = _home(target).find(id_)
+    if opened.status() != "running":
+        print(f"Session {id_} is not running.")
+        return
+    opened.ask_to_stop()
+    print(f"Session {id_} stops at its next boundary; circle resume {id_} goes on.")
+
+
+@app.command()
+def merge(id_: ID, target: TargetOption = None) -> None:
+    """Merge a victory's branch into the current branch."""
+    home = _home(target)
+    won = home.find(id_).state().get("victory")
+    if not won:
+        raise CircleError(f"Session {id_} has no victory that could be merged.")
+    print(f"Merged {won['branch']} as {home.workspace.merge(won['branch'])[:12]}.")
+
+
+@app.command()
+def baseline(
+    import_: Annotated[
+        list[Path] | None, typer.Option("--import", help="Published metrics files, for reference only.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="The scale, a preset of circle.toml.")] = None,
+    target: TargetOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Measure, import or show the baseline and its noise floor."""
+    from agents.baselines import import_files, imported, standing
+
+    home = _home(target)
+    if import_:
+        import_files(home, import_)
+        shown: dict[str, Any] = {"imported": imported(home)}
+    else:
+        with _display() as report:
+            shown = standing(home, preset, report)
+    if json_:
+        print(json.dumps(shown, indent=1))
+        return
+    if "mean" in shown:
+        print(
+            f"{shown['metric']} {shown['mean']:.4f} ± {shown['std']:.4f} over {shown['n']} seeds ({shown['direction']})"
+        )
+    for item in shown["imported"]:
+        print(f"imported, for reference only: {item['file']}  {item['val_loss']:.4f}")
+
+
+@app.command()
+def skills(target: TargetOption = None) -> None:
+    """List the skills in use and where each comes from."""
+    from agents.skills import discover
+
+    for skill in discover(_root(target)):
+        print(f"{skill.name:<24} {skill.origin:<7} {skill.file}\n    {skill.description}")
+
+
+@app.command()
+def doctor(target: TargetOption = None) -> None:
+    """Check what a session needs, and say what to do for each thing that fails."""
+    from agents.doctor import examine
+
+    failed = False
+    for check in examine(_root(target)):
+        failed |= not check.passed
+        print(f"{'ok ' if check.passed else 'NO '} {check.subject}: {check.finding}")
+    if failed:
+        raise CircleError("Something that a session needs is missing.")
+
+
+def _decide(opened: Opened, decision: Literal["approved", "rejected"], sha: str, comment: str, as_json: bool) -> None:
+    import getpass
+
+    from agents.records import Approval
+    from agents.session import check_waiting, now
+
+    check_waiting(opened, sha)
+    answer = Approval(decision=decision, by=getpass.getuser(), at=now(), sha256=sha, comment=comment)
+    _follow(opened, as_json, answer)
+
+
+def _follow(opened: Opened, as_json: bool, answer: Approval | None = None) -> None:
+    """Drive the session, print how it stands, and exit with the code that says so."""
+    from agents.show import document
+
+    with _display() as report:
+        opened.drive(report, answer)
+    shown = document(opened)
+    if as_json:
+        print(json.dumps(shown, indent=1))
+    else:
+        _print_session(shown)
+    code = {"victory": 0, "concluded": 3, "awaiting_approval": 4}.get(shown["status"], CircleError.exit_code)
+    raise typer.Exit(code)
+
+
+@contextlib.contextmanager
+def _display() -> Any:
+    from rich.console import Console
+
+    from agents.display import Display
+
+    display = Display(Console(stderr=True))
+    try:
+        yield display
+    finally:
+        display.close()
+
+
+def _print_session(shown: dict[str, Any]) -> None:
+    print(f"session   {shown['id']}  {shown['status']}")
+    print(f"idea      {shown['idea']}")
+    for version in shown["versions"]:
+        verdict = version["verdict"]
+        cause = f" ({verdict['cause']})" if verdict and verdict["cause"] else ""
+        words = f"{verdict['outcome']}{cause}: {verdict['finding']}" if verdict else "no verdict yet"
+        print(f"V{version['n']:<8} {version['plan']['title']}, {version['flags']}\n          {words}")
+    if shown["status"] == "awaiting_approval":
+        last = shown["versions"][-1]
+        print(f"waiting   circle diff {shown['id']} shows the diff; to approve it:")
+        print(f"          circle approve {shown['id']} --sha {last['diff_sha256']}")
+    if won := shown["victory"]:
+        print(f"victory   effect {won['effect']:+.4f}, 95 % [{won['ci'][0]:+.4f}, {won['ci'][1]:+.4f}]")
+        print(f"branch    {won['branch']}\npaper     git show {won['branch']}:{won['paper']}")
+        if won["checkpoint"]:
+            print(f"weights   {won['checkpoint']}")
+    if shown["conclusion"]:
+        print(f"concluded {shown['conclusion']}")
+    spend = shown["spend"]
+    print(
+        f"spent     {spend['runs']} runs, {spend['train_seconds']:.0f} s of training, {spend['wall_seconds']:.0f} s in all"
+    )
+
+
+def _home(target: Path | None) -> Home:
+    from agents.session import Home
+
+    return Home(_root(target))
+
+
+def _root(target: Path | None) -> Path:
+    """Return the target's root: the folder that was named, or the repository around the current one."""
+    if target is not None:
+        if not target.is_dir():
+            raise CircleError(f"There is no folder {target}: --target names a training repo.")
+        return target.resolve()
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), here)
+
+
+def _hexadecimal(secret: str | None) -> str | None:
+    try:
+        return bytes.fromhex(secret).hex() if secret else None
+    except ValueError:
+        raise UsageError(
+            f"--secret {secret} is not hexadecimal: give an even number of the digits 0-9 and a-f."
+        ) from None
+
+
+def _brought(home: Home, patch: Path, flags: str, idea: str) -> tuple[str, Any]:
+    from agents.brought import plan_of
+
+    try:
+        text = patch.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The diff {patch} cannot be read: {error}.") from error
+    return text, plan_of(home, text, flags, idea or patch.stem)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""What can go wrong, as a tree; every message is a sentence for a person.
+
+CircleError                 exit 1: an error, told in one sentence
+  UsageError                exit 2: the command was wrong
+  TargetError               the training repo, its circle.toml or its git cannot be used
+    DiffRefused             a diff does not apply to the exact base commit
+  SessionError              a session is missing, busy, or not where the command needs it
+  LaboratoryError           a run could not be started or measured (not: a run that failed)
+    SandboxMissing          generated code would have to run unprotected
+  BaselineRefused           the baseline cannot carry a verdict
+  ReplyRefused              a researcher's reply is not of the type that was asked for
+Interrupted                 exit 5: stopped between two steps, resumable; no error
+"""
+
+from __future__ import annotations
+
+
+class CircleError(Exception):
+    """An error that a person can act on."""
+
+    exit_code = 1
+
+
+class UsageError(CircleError):
+    """The command was used wrongly."""
+
+    exit_code = 2
+
+
+class TargetError(CircleError):
+    """The training repo, its circle.toml or its git cannot be used."""
+
+
+class DiffRefused(TargetError):
+    """A diff does not apply to the exact base commit."""
+
+
+class SessionError(CircleError):
+    """A session is missing, busy, or not where the command needs it."""
+
+
+class LaboratoryError(CircleError):
+    """A run could not be started or measured."""
+
+
+class SandboxMissing(LaboratoryError):
+    """Generated code would have to run unprotected."""
+
+
+class BaselineRefused(CircleError):
+    """The baseline cannot carry a verdict."""
+
+
+class ReplyRefused(CircleError):
+    """A researcher's reply is not of the type that was asked for."""
+
+
+class Interrupted(Exception):
+    """A person or a signal asked the session to stop; it resumes from its last step."""
+
+    exit_code = 5

@@ -1,0 +1,101 @@
+"""The command: one JSON object on standard output, or one sentence on standard error and exit code 1."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from agents.errors import CircleError, UsageError
+from agents.evaluation.evaluate import Evaluation, evaluate
+from agents.evaluation.served_model import ModelCard
+from agents.evaluation.windows import read_windows
+from agents.laboratory.sandbox import choose
+
+_BLOCK_BYTES = 1 << 26
+
+
+def main(argv: Sequence[str]) -> int:
+    """Evaluate as asked and return the exit code."""
+    try:
+        evaluation = run(_parser().parse_args(argv))
+    except CircleError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    print(json.dumps(asdict(evaluation), allow_nan=False))
+    return 0
+
+
+def run(args: argparse.Namespace) -> Evaluation:
+    """Evaluate as parsed; raise LaboratoryError if that fails."""
+    torch.set_num_threads(1)
+    files = dict(args.tokens)
+    windows = read_windows(files, args.vocabulary, args.sequence_length)
+    card = ModelCard(
+        tree=_folder(args.tree),
+        run=_folder(args.run),
+        name=args.model,
+        batch=min(len(windows), args.batch or _rows(args.sequence_length, args.vocabulary)),
+        length=args.sequence_length,
+        vocabulary=args.vocabulary,
+        concealed=tuple(files.values()),
+        threads=args.threads,
+        timeout=args.timeout,
+    )
+    return evaluate(card, windows, choose(args.sandbox == "none"), args.seed)
+
+
+def _rows(length: int, vocabulary: int) -> int:
+    return max(1, _BLOCK_BYTES // (4 * length * vocabulary))
+
+
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise UsageError(f"{path} is not a folder.")
+    return path
+
+
+def _tokens(text: str) -> tuple[str, Path]:
+    split, equals, file = text.partition("=")
+    if not (split and equals and file):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=PATH")
+    return split, Path(file)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return number
+
+
+def _length(text: str) -> int:
+    number = int(text)
+    if number < 2:
+        raise argparse.ArgumentTypeError(f"{text} leaves no token to look ahead to: at least 2")
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m agents.evaluation", description="Score a run's model.")
+    parser.add_argument("--tree", type=Path, required=True, help="the run's exported tree")
+    parser.add_argument("--run", type=Path, required=True, help="the folder that the run wrote")
+    parser.add_argument("--model", required=True, help="MODULE:FUNCTION of the tree")
+    parser.add_argument("--tokens", type=_tokens, required=True, action="append", help="NAME=PATH, repeatable")
+    parser.add_argument("--vocabulary", type=_positive, required=True, help="how many tokens there are")
+    parser.add_argument("--sequence_length", type=_length, required=True, help="inputs of a window")
+    parser.add_argument("--batch", type=_positive, help="windows of a block (default: 64 MiB of logits)")
+    parser.add_argument("--sandbox", choices=("bubblewrap", "none"), default="bubblewrap")
+    parser.add_argument("--threads", type=_positive, default=1, help="threads of the model (default: 1)")
+    parser.add_argument("--timeout", type=float, default=1800.0, help="seconds for all of it (default: 1800)")
+    parser.add_argument("--seed", type=int, default=0, help="of the order and the checks (default: 0)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,146 @@
+"""The picture: one research session as a LangGraph graph.
+
+    START -> baseline -> planner -> implementer -> reviewer -> approval -> regression -> experiment -> analyzer
+    analyzer -> victory -> END                      beaten, and confirmed by fresh seeds on hidden data
+    analyzer -> revisor -> planner                  not beaten: the circle
+    reviewer, regression, analyzer -> implementer   a bug: repair, bounded
+    approval -> planner                             a person rejected the diff; their words go along
+    any -> conclude -> END                          the budget is spent or the idea exhausted
+
+Node order exists only here. A node takes the state and the session's Context and returns what changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+
+from agents import budget
+from agents.nodes.analyzer import analyzer, repairable
+from agents.nodes.approval import approval
+from agents.nodes.baseline import baseline
+from agents.nodes.conclude import conclude
+from agents.nodes.experiment import experiment
+from agents.nodes.implementer import attempts_left, implementer
+from agents.nodes.planner import planner
+from agents.nodes.regression import regression
+from agents.nodes.reviewer import reviewer
+from agents.nodes.revisor import revisor
+from agents.nodes.victory import victory
+from agents.ports import Context
+from agents.state import State, current
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+    from langgraph.graph.state import CompiledStateGraph
+
+Route = Callable[[State], str]
+
+
+def after_baseline(state: State) -> str:
+    """A diff that the person brought goes straight to the reviewer."""
+    if state.get("baseline") is None:
+        return "conclude"
+    return "reviewer" if state.get("versions") else "planner"
+
+
+def after_review(state: State) -> str:
+    """Only a diff that passed is shown for approval."""
+    version = current(state)
+    if version.review and version.review.passed:
+        return "approval"
+    return "implementer" if attempts_left(version) else "analyzer"
+
+
+def after_approval(state: State) -> str:
+    """Only what a person (or --turbo) approved is run."""
+    decision = current(state).approval
+    if decision and decision.decision == "approved":
+        return "regression"
+    return "conclude" if budget.no_more_versions(state) else "planner"
+
+
+def after_regression(state: State) -> str:
+    """Only a version that leaves the baseline alone is compared with it."""
+    version = current(state)
+    if version.regression and version.regression.passed:
+        return "experiment"
+    return "implementer" if attempts_left(version) else "analyzer"
+
+
+def after_analysis(state: State) -> str:
+    """A win ends the session; anything else goes round."""
+    version = current(state)
+    if version.verdict and version.verdict.outcome == "win":
+        return "victory"
+    if repairable(version):
+        return "implementer"
+    return "conclude" if budget.no_more_versions(state) else "revisor"
+
+
+def after_revision(state: State) -> str:
+    """V-Next is planned unless there is none."""
+    revision = current(state).revision
+    return "conclude" if revision is None or revision.exhausted else "planner"
+
+
+def within_budget(route: Route) -> Route:
+    """Let a route decide only while the budget allows; a win that is already paid for is never thrown away."""
+
+    def decide(state: State) -> str:
+        following = route(state)
+        return following if following == "victory" or not budget.exhausted(state) else "conclude"
+
+    decide.__name__ = route.__name__
+    return decide
+
+
+def _timed(node: Callable[..., State]) -> Callable[..., Any]:
+    """Let a node's update carry the time that the session has been worked on."""
+
+    def step(state: State, runtime: Runtime[Context]) -> State:
+        runtime.context.report("node", name=node.__name__)
+        update = node(state, runtime)
+        return {**update, "wall_seconds": runtime.context.clock.elapsed()}
+
+    step.__name__ = node.__name__
+    return step
+
+
+def build_graph(checkpointer: BaseCheckpointSaver[Any] | None = None) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """Return the compiled graph; without arguments it can be drawn, as LangGraph's own tools do."""
+    graph = StateGraph(State, context_schema=Context)
+    for node in (
+        baseline,
+        planner,
+        implementer,
+        reviewer,
+        approval,
+        regression,
+        experiment,
+        analyzer,
+        revisor,
+        victory,
+        conclude,
+    ):
+        graph.add_node(node.__name__, _timed(node))
+
+    def branch(source: str, route: Route, *targets: str) -> None:
+        graph.add_conditional_edges(source, within_budget(route), [*targets, "conclude"])
+
+    graph.add_edge(START, "baseline")
+    branch("baseline", after_baseline, "planner", "reviewer")
+    graph.add_edge("planner", "implementer")
+    graph.add_edge("implementer", "reviewer")
+    branch("reviewer", after_review, "approval", "implementer", "analyzer")
+    branch("approval", after_approval, "regression", "planner")
+    branch("regression", after_regression, "experiment", "implementer", "analyzer")
+    graph.add_edge("experiment", "analyzer")
+    branch("analyzer", after_analysis, "victory", "implementer", "revisor")
+    branch("revisor", after_revision, "planner")
+    graph.add_edge("victory", END)
+    graph.add_edge("conclude", END)
+    return graph.compile(checkpointer=checkpointer)

@@ -1,0 +1,328 @@
+"""This machine as a laboratory: exported trees, sandboxed runs side by side, a trusted evaluation after each."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from agents.errors import Interrupted, LaboratoryError
+from agents.journal import Journal
+from agents.laboratory.measurement import Evaluator, ModelRefused, ReportMissing, read_report, sha256_of
+from agents.laboratory.process import Ended, Processes
+from agents.laboratory.sandbox import Sandbox
+from agents.ports import Order, Reporter, Workspace, silent
+from agents.records import Run, RunStatus, digest
+from agents.settings import Preset, Target
+
+
+@dataclass
+class LocalLaboratory:
+    """Trains on this machine.
+
+    `home` is the target's `.circle` folder, `folder` the session's; `stop` says whether the session was asked to stop.
+    """
+
+    target: Target
+    base: str
+    preset: str
+    home: Path
+    folder: Path
+    workspace: Workspace
+    sandbox: Sandbox
+    journal: Journal
+    workers: int
+    report: Reporter = silent
+    processes: Processes = field(default_factory=Processes)
+
+    def baseline_key(self, base: str, preset: str, train_tokens: int) -> str:
+        """Return a hash of all that decides a baseline run but its seed: code, data, scale, machine."""
+        code = self.workspace.tree_sha256(base, self.target.paths.training)
+        return digest([code, self._data_sha256, preset, train_tokens, self._fingerprint])[:16]
+
+    def recorded_baseline(self, key: str) -> tuple[Run, ...]:
+        """Return the floor's runs on record under this key; a damaged record is as good as none."""
+        try:
+            document = json.loads(self._record(key).read_text(encoding="utf-8"))
+            return tuple(Run.model_validate(run) for run in document)
+        except (OSError, ValueError):
+            return ()
+
+    def record_baseline(self, key: str, runs: Sequence[Run]) -> None:
+        """Put the floor's runs on record."""
+        file = self._record(key)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps([run.model_dump(mode="json") for run in runs]), encoding="utf-8")
+        partial.replace(file)
+
+    def run(self, orders: Sequence[Order]) -> list[Run]:
+        """Train the orders, `workers` side by side but those that are to be alone; an order on record is not repeated.
+
+        Raises:
+            Interrupted: the session was asked to stop; what has been trained is on record.
+        """
+        alone = any(order.alone for order in orders)
+        with ThreadPoolExecutor(max_workers=1 if alone else self.workers) as pool:
+            futures = [pool.submit(self._once, order) for order in orders]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                self.processes.end_all()
+                raise
+
+    def keep_checkpoint(self, order: Order) -> str:
+        """Copy the weights of a run into the session's folder `checkpoint` and return the path, or ""."""
+        pattern = self.target.metric.weights
+        files = sorted((self.folder / "runs" / order.key).glob(pattern)) if pattern else []
+        if not files:
+            return ""
+        place = self.folder / "checkpoint" / files[-1].name
+        place.parent.mkdir(exist_ok=True)
+        shutil.copyfile(files[-1], place)
+        return str(place)
+
+    @property
+    def _stop_file(self) -> Path:
+        return self.folder / "stop"
+
+    def _once(self, order: Order) -> Run:
+        if self._stop_file.exists():
+            raise Interrupted("The session was asked to stop.")
+        body = self.journal.once("run", order.key, lambda: self._train(order).model_dump(mode="json"))
+        return Run.model_validate(body)
+
+    def _train(self, order: Order) -> Run:
+        tree = self.workspace.export(order.commit)
+        output = self.folder / "runs" / order.key
+        shutil.rmtree(output, ignore_errors=True)
+        output.mkdir(parents=True)
+        self.report(
+            "run started",
+            key=order.key,
+            arm=order.arm,
+            stage=order.stage,
+            seed=order.seed,
+            train_tokens=order.train_tokens,
+        )
+        ended = self.processes.watch(
+            self.sandbox.wrap(
+                self._command(order, output),
+                cwd=tree,
+                readable=[tree, *self._open_data],
+                writable=[output],
+                concealed=self._concealed,
+                environment=self._environment | {"CIRCLE_COMMIT": order.commit},
+            ),
+            cwd=tree,
+            log=output / "log.txt",
+            timeout_seconds=self.target.train.timeout_minutes * 60,
+            environment=os.environ,
+            progress=re.compile(self.target.train.progress),
+            hear=lambda step, steps, loss: self.report("step", key=order.key, step=step, steps=steps, loss=loss),
+        )
+        run = self._measured(order, tree, output, ended)
+        self.report("run ended", key=order.key, run=run)
+        if not order.keep_weights:
+            _drop_weights(output, self.target.metric.weights)
+        return run
+
+    def _command(self, order: Order, output: Path) -> list[str]:
+        train = self.target.train
+        values = {
+            "python": sys.executable,
+            "preset": self.preset,
+            "train_tokens": str(order.train_tokens),
+            "seed": str(order.seed),
+            "data": str(self._data),
+            "output": str(output),
+        }
+        command = [part.format_map(values) for part in train.command]
+        for name, value in order.flags:
+            command += [part.format_map({"name": name, "value": flag_text(value)}) for part in train.flag]
+        return [*command, *(train.timing if order.stage == "timing" else ())]
+
+    def _measured(self, order: Order, tree: Path, output: Path, ended: Ended) -> Run:
+        status, error = _status(ended)
+        report, values = None, {}
+        if status == "done":
+            try:
+                report = read_report(output, self.target.metric)
+                values = self._evaluator.evaluate(tree, output, order.splits)
+                if self.target.evaluation.self_reported:
+                    values = dict.fromkeys(order.splits, report.value)
+            except ReportMissing as missing:
+                status, error = "crashed", str(missing)
+            except ModelRefused as refused:
+                status, error = "refused", str(refused)
+        return Run(
+            key=order.key,
+            arm=order.arm,
+            stage=order.stage,
+            seed=order.seed,
+            commit=order.commit,
+            flags=tuple(f"{name}={flag_text(value)}" for name, value in order.flags),
+            train_tokens=order.train_tokens,
+            status=status,
+            visible=values.get("visible"),
+            hidden=values.get("hidden"),
+            reported=report.value if report else None,
+            steps=ended.steps[-1] if ended.steps else 0,
+            losses=tuple(loss for loss in ended.losses if loss == loss),
+            loss_steps=ended.steps,
+            history=report.history if report else (),
+            seconds_per_step=ended.seconds_per_step,
+            peak_memory_bytes=ended.peak_memory_bytes,
+            train_seconds=round(ended.seconds, 3),
+            weights_sha256=report.weights_sha256 if report else None,
+            configs=report.configs if report else {},
+            error=error,
+            folder=str(output.relative_to(self.home)),
+        )
+
+    @cached_property
+    def _evaluator(self) -> Evaluator:
+        return Evaluator(
+            target=self.target,
+            preset=self._scale,
+            base_tree=self.workspace.export(self.base),
+            data=self._data,
+            sandbox=self.sandbox,
+            processes=self.processes,
+            environment=self._environment,
+        )
+
+    @cached_property
+    def _scale(self) -> Preset:
+        return self.target.scale(self.preset)
+
+    @cached_property
+    def _data(self) -> Path:
+        """The data that the base commit prepares, made once for a tree and a preset."""
+        prepare = self.target.data.prepare
+        code = self.workspace.tree_sha256(self.base, self.target.paths.training)
+        folder = self.home / "data" / digest([code, prepare, self.preset])[:16]
+        if folder.is_dir() or not prepare:
+            return folder
+        partial = folder.with_name(f"{folder.name}.{os.getpid()}")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        self.report("preparing data")
+        values = {"python": sys.executable, "preset": self.preset, "data": str(partial)}
+        tree = self.workspace.export(self.base)
+        ended = self.processes.watch(
+            self.sandbox.wrap(
+                [part.format_map(values) for part in prepare],
+                cwd=tree,
+                readable=[tree],
+                writable=[partial],
+                environment=self._environment,
+            ),
+            cwd=tree,
+            log=partial.with_suffix(".log"),
+            timeout_seconds=self.target.train.timeout_minutes * 60,
+            environment=os.environ,
+        )
+        if ended.returncode != 0:
+            why = ended.tail[-1] if ended.tail else f"exit code {ended.returncode}"
+            raise LaboratoryError(f"The data could not be prepared: {why}")
+        try:
+            partial.rename(folder)
+        except OSError:
+            shutil.rmtree(partial)
+        return folder
+
+    @cached_property
+    def _open_data(self) -> list[Path]:
+        folder = self._data / self.target.data.open
+        return [folder] if folder.is_dir() else []
+
+    @cached_property
+    def _data_sha256(self) -> str:
+        files = sorted(path for path in self._data.rglob("*") if path.is_file()) if self._data.is_dir() else []
+        return digest([[str(path.relative_to(self._data)), sha256_of(path)] for path in files])
+
+    @cached_property
+    def _concealed(self) -> list[Path]:
+        specs = [importlib.util.find_spec(name) for name in self.target.data.conceal]
+        return [
+            Path(place) for spec in specs if spec for place in spec.submodule_search_locations or [spec.origin or ""]
+        ]
+
+    @cached_property
+    def _environment(self) -> dict[str, str]:
+        threads = str(self.target.train.threads)
+        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        kept = ("CUDA_VISIBLE_DEVICES", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+        return dict.fromkeys(names, threads) | {name: os.environ[name] for name in kept if name in os.environ}
+
+    @cached_property
+    def _fingerprint(self) -> dict[str, Any]:
+        return {
+            "python": platform.python_version(),
+            "packages": {name: _version(name) for name in ("torch", "numpy")},
+            "processor": _processor(),
+            "accelerators": _accelerators(),
+            "threads": self.target.train.threads,
+        }
+
+    def _record(self, key: str) -> Path:
+        return self.home / "baselines" / f"{key}.json"
+
+
+def flag_text(value: object) -> str:
+    """Return a flag's value as the command line takes it: true and false in small letters."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _status(ended: Ended) -> tuple[RunStatus, str | None]:
+    if ended.timed_out:
+        return "timeout", f"the run took longer than {ended.seconds:.0f} s and was ended"
+    if ended.diverged:
+        return "diverged", f"the loss was {ended.losses[-1]} at step {ended.steps[-1]}"
+    if ended.returncode != 0:
+        return "crashed", ended.tail[-1] if ended.tail else f"exit code {ended.returncode} without a word"
+    return "done", None
+
+
+def _drop_weights(output: Path, pattern: str) -> None:
+    for file in output.glob(pattern) if pattern else ():
+        file.unlink()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    wanted = ("model name", "flags")
+    return digest(sorted({line for line in lines if line.startswith(wanted)}))[:16]
+
+
+def _accelerators() -> list[str]:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    query = [program, "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"]
+    return subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()

@@ -1,0 +1,158 @@
+"""One child process, watched from outside: its output, its clock and its memory are the parent's measurements."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import signal
+import statistics
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+LINE_LIMIT = 65_536
+_WARM_UP_STEPS = 10
+_TAIL_LINES = 20
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended and what was seen of it. Times in seconds, memory in bytes."""
+
+    returncode: int
+    timed_out: bool
+    seconds: float
+    peak_memory_bytes: int
+    steps: tuple[int, ...]
+    losses: tuple[float, ...]
+    seconds_per_step: float | None
+    tail: tuple[str, ...]
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the last loss that was seen is not a finite number."""
+        return bool(self.losses) and not math.isfinite(self.losses[-1])
+
+
+class Processes:
+    """The child processes of one laboratory, so that all of them can be ended at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[int] = set()
+
+    def watch(
+        self,
+        command: Sequence[str],
+        *,
+        cwd: Path,
+        log: Path,
+        timeout_seconds: float,
+        environment: Mapping[str, str],
+        progress: re.Pattern[str] | None = None,
+        hear: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+    ) -> Ended:
+        """Run a command to its end, its output in `log`; `progress` finds step, steps and loss in a line."""
+        started = time.monotonic()
+        process = subprocess.Popen(
+            list(command),
+            cwd=cwd,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        with self._lock:
+            self._running.add(process.pid)
+        alarm = _Alarm(process.pid, timeout_seconds)
+        try:
+            assert process.stdout is not None
+            seen = _Seen(progress, hear)
+            with log.open("wb") as file:
+                seen.read(process.stdout, file)
+            status, usage = os.wait4(process.pid, 0)[1:]
+        finally:
+            with self._lock:
+                self._running.discard(process.pid)
+            alarm.cancel()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        return Ended(
+            returncode=process.returncode,
+            timed_out=alarm.rang,
+            seconds=time.monotonic() - started,
+            peak_memory_bytes=usage.ru_maxrss * 1024,
+            steps=tuple(seen.steps),
+            losses=tuple(seen.losses),
+            seconds_per_step=seen.seconds_per_step(),
+            tail=tuple(seen.tail),
+        )
+
+    def end_all(self) -> None:
+        """Kill every process that is still running, with its process group."""
+        with self._lock:
+            for pid in self._running:
+                _kill(pid)
+
+
+class _Alarm:
+    """Kills a process group when its time is over."""
+
+    def __init__(self, pid: int, seconds: float) -> None:
+        self.rang = False
+        self._pid = pid
+        self._timer = threading.Timer(seconds, self._ring)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _ring(self) -> None:
+        self.rang = True
+        _kill(self._pid)
+
+    def cancel(self) -> None:
+        self._timer.cancel()
+
+
+class _Seen:
+    """What the parent saw go by in a child's output."""
+
+    def __init__(self, progress: re.Pattern[str] | None, hear: Callable[[int, int, float], None]) -> None:
+        self._progress, self._hear = progress, hear
+        self.steps: list[int] = []
+        self.losses: list[float] = []
+        self.tail: list[str] = []
+        self._times: list[float] = []
+
+    def read(self, output: IO[bytes], log: IO[bytes]) -> None:
+        for raw in iter(lambda: output.readline(LINE_LIMIT), b""):
+            log.write(raw)
+            line = raw.decode(errors="replace").rstrip()
+            if match := self._progress and self._progress.search(line):
+                self._note(match)
+            elif line:
+                self.tail = [*self.tail[-_TAIL_LINES + 1 :], line]
+
+    def _note(self, match: re.Match[str]) -> None:
+        step, steps, loss = int(match["step"]), int(match["steps"]), float(match["loss"])
+        self.steps.append(step)
+        self.losses.append(loss)
+        self._times.append(time.monotonic())
+        self._hear(step, steps, loss)
+
+    def seconds_per_step(self) -> float | None:
+        """The median over the lines after the warm-up: an evaluation or a hiccup between two lines doesn't count."""
+        timed = [(s, t) for s, t in zip(self.steps, self._times, strict=True) if s >= _WARM_UP_STEPS]
+        rates = [(t2 - t1) / (s2 - s1) for (s1, t1), (s2, t2) in zip(timed, timed[1:], strict=False) if s2 > s1]
+        return statistics.median(rates) if rates else None
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass

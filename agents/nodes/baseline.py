@@ -1,0 +1,99 @@
+"""Finds the baseline's recorded floor under its key, or measures it: n seeds, mean, deviation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from langgraph.runtime import Runtime
+
+from agents.budget import FLOOR_SEEDS, affords, forecast
+from agents.errors import BaselineRefused
+from agents.ports import Context, Laboratory, Order
+from agents.records import Baseline, Run
+from agents.settings import Metric
+from agents.state import State, spend_of
+from agents.statistics import noise_floor, seed
+
+
+def baseline(state: State, runtime: Runtime[Context]) -> State:
+    """Put the noise floor into the state, or leave it out where the budget has no room for it."""
+    context = runtime.context
+    session, laboratory = context.session, context.laboratory
+    key = laboratory.baseline_key(session.base, session.preset, session.train_tokens)
+    recorded = () if session.fresh_baseline else laboratory.recorded_baseline(key)
+    expected = forecast(session, context.target.scale(session.preset), recorded)
+    context.report("forecast", forecast=expected, metric=context.target.metric.name)
+    if not affords(session.budget, spend_of(state), FLOOR_SEEDS, session.workers):
+        return {"baseline": None}
+    floor, trained = measure_floor(laboratory, key, session.base, session.train_tokens, recorded)
+    measured = summarise(floor, key, context.target.metric, reused=len(trained) < len(floor))
+    context.report("baseline", baseline=measured)
+    runs = {run.key: run.train_seconds for run in trained}
+    return {"baseline": measured.model_dump(mode="json"), "runs": runs}
+
+
+def measure_floor(
+    laboratory: Laboratory, key: str, base: str, train_tokens: int, recorded: Sequence[Run]
+) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
+    """Return the floor's runs and those of them that were trained now.
+
+    Recorded runs are used only if one of them, trained again, is the same bit for bit.
+    """
+    orders = floor_orders(key, base, train_tokens)
+    if [run.seed for run in recorded] == [order.seed for order in orders]:
+        (again,) = laboratory.run(orders[:1])
+        if same(again, recorded[0]):
+            return tuple(recorded), (again,)
+    runs = tuple(laboratory.run(orders))
+    for run in runs:
+        if run.status != "done":
+            raise BaselineRefused(f"The baseline itself failed with seed {run.seed}: {run.error}.")
+    laboratory.record_baseline(key, runs)
+    return runs, runs
+
+
+def floor_orders(key: str, base: str, train_tokens: int) -> list[Order]:
+    """Return the floor's orders; its seeds come from the baseline key, so that the floor can be found again."""
+    secret = hashlib.sha256(key.encode()).digest()
+    return [
+        Order("baseline", "floor", seed(secret, "floor", index), base, train_tokens, splits=("visible",))
+        for index in range(FLOOR_SEEDS)
+    ]
+
+
+def same(one: Run, other: Run) -> bool:
+    """Whether two runs are the same bit for bit, in every logged loss and in their weights."""
+    return (one.losses, one.history, one.reported, one.visible, one.weights_sha256) == (
+        other.losses,
+        other.history,
+        other.reported,
+        other.visible,
+        other.weights_sha256,
+    )
+
+
+def floor_of(laboratory: Laboratory, metric: Metric, base: str, preset: str, train_tokens: int) -> Baseline:
+    """Return the floor on record, or measure it: what `circle baseline` shows."""
+    key = laboratory.baseline_key(base, preset, train_tokens)
+    recorded = laboratory.recorded_baseline(key)
+    runs = recorded or measure_floor(laboratory, key, base, train_tokens, ())[0]
+    return summarise(runs, key, metric, reused=bool(recorded))
+
+
+def summarise(runs: Sequence[Run], key: str, metric: Metric, *, reused: bool) -> Baseline:
+    """Return the floor of these runs; raise BaselineRefused if they cannot carry a verdict."""
+    try:
+        floor = noise_floor([run.visible for run in runs if run.visible is not None])
+    except ValueError as error:
+        raise BaselineRefused(f"The baseline cannot carry a verdict: {error}") from error
+    return Baseline(
+        metric=metric.name,
+        direction=metric.direction,
+        n=floor.n,
+        mean=floor.mean,
+        std=floor.std,
+        key=key,
+        reused=reused,
+        runs=tuple(runs),
+    )

@@ -1,0 +1,76 @@
+"""Asks for the change that the plan describes and commits it on the version's branch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langgraph.runtime import Runtime
+
+from agents.errors import DiffRefused
+from agents.nodes.planner import story
+from agents.ports import Context
+from agents.records import Attempt, Change, Version
+from agents.report import documents
+from agents.skills import question
+from agents.state import State, amended, current
+
+MAX_ATTEMPTS = 3
+
+
+def implementer(state: State, runtime: Runtime[Context]) -> State:
+    """Commit the change as the version's one code commit, then open the paper above it."""
+    context, version = runtime.context, current(state)
+    attempts = (*version.attempts, *_sent_back(version))
+    change = context.researcher.ask(
+        question(
+            "experiment-planner",
+            "implement",
+            idea=context.session.idea.model_dump(mode="json"),
+            target=context.target.model_dump(mode="json", include={"name", "paths", "flags"}),
+            version=story(version),
+            attempts=[attempt.model_dump(mode="json") for attempt in attempts],
+        ),
+        Change,
+    )
+    clean: dict[str, Any] = {"attempts": attempts, "review": None, "approval": None, "regression": None}
+    clean |= {"experiment": None, "verdict": None, "refused": "", "tip": ""}
+    if attempts:
+        kept = attempts[-1].commit
+        context.workspace.keep(f"{branch(context, version)}-attempt{len(attempts)}", kept)
+    try:
+        patch = context.workspace.commit_version(
+            branch(context, version), context.session.base, change.diff, f"{version.plan.title}\n\n{change.summary}"
+        )
+    except DiffRefused as refused:
+        return {"versions": amended(state, **clean, patch=None, refused=str(refused))}
+    versions = amended(state, **clean, patch=patch)
+    context.report("patch", version=version.n, patch=patch)
+    return documents.written({**state, "versions": versions}, context, f"Open the paper of version {version.n}")
+
+
+def branch(context: Context, version: Version) -> str:
+    """Return the name of a version's branch."""
+    return f"circle/{context.session.id}/v{version.n}"
+
+
+def attempts_left(version: Version) -> bool:
+    """Whether the version may be repaired: attempts are bounded, and the same diff again is none."""
+    patch, last = version.patch, version.attempts[-1] if version.attempts else None
+    repeated = last is not None and patch is not None and last.diff_sha256 == patch.diff_sha256
+    return patch is not None and not repeated and len(version.attempts) + 1 < MAX_ATTEMPTS
+
+
+def _sent_back(version: Version) -> tuple[Attempt, ...]:
+    if version.patch is None:
+        return ()
+    failure = _failure(version)
+    return (Attempt(commit=version.patch.commit, diff_sha256=version.patch.diff_sha256, failure=failure),)
+
+
+def _failure(version: Version) -> str:
+    if version.verdict:
+        return version.verdict.finding
+    if version.regression:
+        return version.regression.reason
+    issues = version.review.issues if version.review else ()
+    return "; ".join(f"{issue.file}: {issue.issue}" for issue in issues if issue.severity == "CRITICAL")

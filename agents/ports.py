@@ -1,0 +1,154 @@
+"""What the nodes need of the world: four Protocols, and the context that hands them in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from agents.records import Arm, FlagValue, Idea, Patch, Record, Run, Session, Split, Stage, Tried, digest
+from agents.settings import Target
+
+Reply = TypeVar("Reply", bound=Record)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a skill is asked: the template's name, what it renders, and the rendered text."""
+
+    skill: str
+    template: str
+    context: dict[str, Any]
+    text: str
+
+
+@dataclass(frozen=True)
+class Order:
+    """One training run to be done. `flags` are (name, value) pairs, `splits` what is evaluated.
+
+    A run that is `alone` shares the machine with no other, so that its time counts; `keep_weights`
+    leaves its checkpoint in place.
+    """
+
+    arm: Arm
+    stage: Stage
+    seed: int
+    commit: str
+    train_tokens: int
+    flags: tuple[tuple[str, FlagValue], ...] = ()
+    splits: tuple[Split, ...] = ()
+    alone: bool = False
+    keep_weights: bool = False
+
+    @property
+    def key(self) -> str:
+        """The name of the run that this order asks for: equal orders are one run."""
+        return digest([self.arm, self.stage, self.seed, self.commit, self.train_tokens, self.flags, self.splits])[:16]
+
+
+class Researcher(Protocol):
+    """Answers a skill's questions: a catalogue, a script, a recording, a model."""
+
+    name: str
+
+    def idea(self, text: str, tried: Sequence[Tried]) -> Idea:
+        """Turn a person's words (or none) into an idea; raise UsageError if it cannot."""
+        ...
+
+    def ask(self, question: Question, reply: type[Reply]) -> Reply:
+        """Answer a question with a record of the type `reply`; raise ReplyRefused if that fails."""
+        ...
+
+
+class Workspace(Protocol):
+    """The target's git: versions and documents as commits, never the person's checkout."""
+
+    def commit_version(self, branch: str, base: str, diff: str, message: str) -> Patch:
+        """Commit a diff on the base; the same arguments give the same SHA. Raise DiffRefused if it fails."""
+        ...
+
+    def keep(self, branch: str, commit: str) -> None:
+        """Point a branch at a commit, so that what was sent back stays to be read."""
+        ...
+
+    def commit_documents(self, branch: str, after: str, files: dict[str, str], message: str) -> str:
+        """Commit text files on the commit `after`, move the branch there, and return the new commit."""
+        ...
+
+    def diff(self, base: str, commit: str) -> bytes:
+        """Return the exact bytes of base..commit."""
+        ...
+
+    def read(self, commit: str, path: str) -> str | None:
+        """Return a text file at a commit, or None if there is none."""
+        ...
+
+    def tree_sha256(self, commit: str, paths: Sequence[str]) -> str:
+        """Return a hash over names, modes and contents of the files under these paths."""
+        ...
+
+    def export(self, commit: str) -> Path:
+        """Return a folder with the files of a commit and no .git."""
+        ...
+
+
+class Laboratory(Protocol):
+    """Trains and evaluates."""
+
+    def baseline_key(self, base: str, preset: str, train_tokens: int) -> str:
+        """Return the key under which baselines are the same: code, data, configs, machine."""
+        ...
+
+    def recorded_baseline(self, key: str) -> tuple[Run, ...]:
+        """Return the floor's runs that an earlier session recorded under this key."""
+        ...
+
+    def record_baseline(self, key: str, runs: Sequence[Run]) -> None:
+        """Record the floor's runs for later sessions."""
+        ...
+
+    def run(self, orders: Sequence[Order]) -> list[Run]:
+        """Train the orders, side by side where they may be, and return their runs in order."""
+        ...
+
+    def keep_checkpoint(self, order: Order) -> str:
+        """Put the weights of a run that was to keep them in a place of their own; return its path, or ""."""
+        ...
+
+
+class Clock(Protocol):
+    """Time and ids, so that a replay can have the same ones."""
+
+    def now(self, moment: str) -> str:
+        """Return the time of a named moment in UTC, ISO 8601 to the second."""
+        ...
+
+    def elapsed(self) -> float:
+        """Return the seconds that this session has been worked on, over all its processes."""
+        ...
+
+
+class Reporter(Protocol):
+    """Hears what happens, for a live display; it may not answer."""
+
+    def __call__(self, event: str, **details: Any) -> None:
+        """Take note of an event."""
+        ...
+
+
+def silent(event: str, **details: Any) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """All that the nodes are handed: the session's world."""
+
+    session: Session
+    target: Target
+    researcher: Researcher
+    workspace: Workspace
+    laboratory: Laboratory
+    clock: Clock
+    report: Reporter = field(default=silent)

@@ -1,0 +1,360 @@
+"""The words of a session as frozen, JSON-plain records.
+
+Data flows one way: Idea -> Plan -> Patch -> Review -> Approval -> Runs -> Verdict -> Revision | Victory.
+A record never changes; a later step makes a new one. `model_dump(mode="json")` of any of them is
+what the graph's state, the journal and `circle show --json` hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Arm = Literal["baseline", "experiment"]
+Direction = Literal["min", "max"]
+Stage = Literal["floor", "regression", "liveness", "timing", "screen", "confirm", "report", "stretched"]
+Split = Literal["visible", "hidden"]
+RunStatus = Literal["done", "crashed", "diverged", "timeout", "refused"]
+Outcome = Literal["win", "loss", "inconclusive", "invalid"]
+Cause = Literal["theory", "system", "noise", "implementation"]
+Severity = Literal["CRITICAL", "WARNING", "MINOR"]
+FlagValue = bool | int | float | str
+
+
+def canonical(body: Any) -> str:
+    """Return the one JSON text of a plain value: sorted keys, no spaces."""
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest(body: Any) -> str:
+    """Return the SHA-256 of a plain value's canonical JSON."""
+    return hashlib.sha256(canonical(body).encode()).hexdigest()
+
+
+class Record(BaseModel):
+    """A frozen record: unknown fields are errors, so that a typo in a reply is told, not ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Idea(Record):
+    """What is to be tried, in a person's words; `name` is the slug that files and branches use."""
+
+    text: str
+    name: str
+
+
+class Flag(Record):
+    """A flag of the training script: `default` leaves the baseline alone, `value` is the experiment's."""
+
+    name: str
+    default: FlagValue
+    value: FlagValue
+
+
+class Ablation(Record):
+    """A simpler thing that might explain a win: the mechanism left out, or a trivial alternative."""
+
+    name: str
+    flags: tuple[Flag, ...]
+
+
+class Plan(Record):
+    """The planner's reply: a falsifiable hypothesis and the change that tests it."""
+
+    title: str
+    hypothesis: str
+    method: str
+    files: tuple[str, ...] = ()
+    flags: tuple[Flag, ...]
+    criteria: str
+    risks: str = ""
+    source: str = ""
+    variant: str = ""
+    ablations: tuple[Ablation, ...] = ()
+
+
+class Change(Record):
+    """The implementer's reply: a unified diff against the session's base commit; empty for flags alone."""
+
+    diff: str
+    summary: str
+
+
+class Patch(Record):
+    """A change as committed: the branch, its one code commit, and the SHA-256 of base..commit."""
+
+    branch: str
+    commit: str
+    diff_sha256: str
+    files: tuple[str, ...]
+    summary: str
+
+
+class Attempt(Record):
+    """An earlier commit of a version that was sent back, and why."""
+
+    commit: str
+    diff_sha256: str
+    failure: str
+
+
+class Issue(Record):
+    """One finding of a review."""
+
+    severity: Severity
+    file: str
+    line: int | None = None
+    issue: str
+    fix: str
+
+
+class Review(Record):
+    """The reviewer's reply; a CRITICAL issue means that it did not pass."""
+
+    passed: bool
+    issues: tuple[Issue, ...] = ()
+
+
+class Approval(Record):
+    """A decision on the bytes whose SHA-256 was shown."""
+
+    decision: Literal["approved", "rejected"]
+    by: str
+    at: str
+    sha256: str
+    comment: str = ""
+
+
+class Run(Record):
+    """One training process: one arm, one seed, one commit.
+
+    `visible` and `hidden` come from the trusted evaluator (None where it was not asked), `reported` from
+    the run's own metrics file; a run whose model the evaluator would not score is `refused`. Times are seconds,
+    memory is bytes, both measured from outside.
+    """
+
+    key: str
+    arm: Arm
+    stage: Stage
+    seed: int
+    commit: str
+    flags: tuple[str, ...]
+    train_tokens: int
+    status: RunStatus
+    visible: float | None = None
+    hidden: float | None = None
+    reported: float | None = None
+    steps: int = 0
+    losses: tuple[float, ...] = ()
+    loss_steps: tuple[int, ...] = ()
+    history: tuple[float, ...] = ()
+    seconds_per_step: float | None = None
+    peak_memory_bytes: int | None = None
+    train_seconds: float = 0.0
+    weights_sha256: str | None = None
+    configs: dict[str, Any] = Field(default_factory=dict)
+    error: str | None = None
+    folder: str = ""
+
+
+class Baseline(Record):
+    """The noise floor: the baseline's visible metric over n seeds of this machine."""
+
+    metric: str
+    direction: Direction
+    n: int
+    mean: float
+    std: float
+    key: str
+    reused: bool
+    runs: tuple[Run, ...]
+    imported: tuple[dict[str, Any], ...] = ()
+
+
+class Regression(Record):
+    """Whether the baseline path is untouched with the flag off, and the flag changes something on."""
+
+    passed: bool
+    method: Literal["bitwise", "equivalence"]
+    max_abs_difference: float | None
+    live: bool
+    reason: str
+    failure: Literal["regression", "dead flag", "run"] | None = None
+
+
+class Pair(Record):
+    """Both arms with the same seed; a metric is None where its run failed."""
+
+    seed: int
+    baseline: float | None
+    experiment: float | None
+    stage: Literal["screen", "confirm", "report"]
+
+
+class Interval(Record):
+    """A mean with the bounds of its confidence interval; the bounds are infinite below two samples."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Experiment(Record):
+    """What the runs of a version measured. effect > 0 is better, whatever the metric's direction.
+
+    `ended` says where the rule stopped. `effect` and `ci` come from the newest stage that ran: the pairs reported
+    after a win, else the confirmation, else the screen. `visible_effect` and `equal_time_effect` are of the screen's
+    pairs. Ratios are experiment / baseline, of seconds per step and of peak bytes.
+    """
+
+    pairs: tuple[Pair, ...]
+    ended: Literal["failed run", "screen", "too costly", "refused", "confirmed", "budget"]
+    effect: float | None = None
+    ci: tuple[float, float] | None = None
+    confidence: float = 0.95
+    t: float | None = None
+    cohens_d: float | None = None
+    visible_effect: Interval | None = None
+    speed_ratio: Interval | None = None
+    memory_ratio: float | None = None
+    kappa: float | None = None
+    equal_time_effect: Interval | None = None
+    retrained: bool = False
+    screened: tuple[Run, ...] = ()
+    failed_runs: tuple[Run, ...] = ()
+    worst_seed: int | None = None
+    skewness: float | None = None
+    promising: bool = False
+    ablations: tuple[dict[str, Any], ...] = ()
+    scales: tuple[dict[str, Any], ...] = ()
+
+
+class Analysis(Record):
+    """The analyzer's reply: words about an outcome that arithmetic has already decided."""
+
+    reason: str
+    lessons: tuple[str, ...]
+
+
+class Verdict(Record):
+    """Decided by arithmetic (outcome, cause, rule row, numbers), explained in words (reason, lessons)."""
+
+    outcome: Outcome
+    cause: Cause | None
+    row: int
+    finding: str
+    quantity: str = ""
+    value: float | None = None
+    reason: str = ""
+    lessons: tuple[str, ...] = ()
+
+
+class Answer(Record):
+    """The measured number that a revision answers."""
+
+    cause: Cause
+    quantity: str
+    value: float | None
+
+
+class Revision(Record):
+    """The revisor's reply: how V-Next answers the failure, or that the idea is exhausted."""
+
+    exhausted: bool
+    change: str
+    answers: Answer | None = None
+    variant: str = ""
+
+
+class Version(Record):
+    """One plan and patch of the idea, with all that happened to it.
+
+    `refused` says why a diff did not apply; `tip` is the newest commit of the branch, above the code commit.
+    """
+
+    n: int
+    parent: int | None
+    plan: Plan
+    patch: Patch | None = None
+    refused: str = ""
+    tip: str = ""
+    attempts: tuple[Attempt, ...] = ()
+    review: Review | None = None
+    approval: Approval | None = None
+    regression: Regression | None = None
+    experiment: Experiment | None = None
+    verdict: Verdict | None = None
+    revision: Revision | None = None
+
+
+class Victory(Record):
+    """A version whose gain fresh seeds and hidden data confirmed."""
+
+    branch: str
+    commit: str
+    effect: float
+    ci: tuple[float, float]
+    checkpoint: str
+    paper: str
+    idea_log: str
+
+
+class Spend(Record):
+    """What a session has used so far."""
+
+    usd: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    model_calls: int = 0
+    runs: int = 0
+    train_seconds: float = 0.0
+    wall_seconds: float = 0.0
+
+
+class Budget(Record):
+    """What a session may use; None is no limit."""
+
+    max_versions: int = 4
+    max_runs: int | None = None
+    max_hours: float | None = None
+    max_usd: float | None = None
+    max_tokens: int | None = None
+
+
+class Tried(Record):
+    """A version of an earlier session on the same base tree, and how it ended."""
+
+    session: str
+    idea: str
+    version: int
+    diff_sha256: str
+    flags: tuple[str, ...]
+    outcome: Outcome
+    cause: Cause | None
+
+
+class Session(Record):
+    """What a session is about; fixed when it starts."""
+
+    id: str
+    idea: Idea
+    target: str
+    base: str
+    researcher: str
+    preset: str
+    train_tokens: int
+    sandbox: str
+    self_reported_metric: bool
+    turbo: bool
+    secret: str
+    fresh_baseline: bool
+    minimum_effect: float
+    confidence: Literal["standard", "relaxed"]
+    workers: int
+    budget: Budget
+    started_at: str
+    tried: tuple[Tried, ...] = ()

@@ -1,0 +1,180 @@
+"""The target's circle.toml as one frozen object; an unknown or missing key is an error with its name."""
+
+from __future__ import annotations
+
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from agents.errors import TargetError, UsageError
+from agents.records import Direction
+
+FILE = "circle.toml"
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Paths(_Table):
+    """What a patch may edit, and what decides a run: patterns of paths relative to the root."""
+
+    editable: tuple[str, ...]
+    training: tuple[str, ...]
+    protected: tuple[str, ...] = ()
+
+
+class Data(_Table):
+    """How the base commit prepares its data in {data}: a training run sees the folder `open` of it and no more.
+
+    `conceal` names Python packages that hold the raw corpus, and with it the hidden split: no run sees them.
+    """
+
+    prepare: tuple[str, ...] = ()
+    open: str = "open"
+    conceal: tuple[str, ...] = ()
+
+
+class Preset(_Table):
+    """A scale: tokens of a whole run, and of the short complete run that shows whether a flag is live.
+
+    `sequence_length` is the length in tokens of the windows that the trusted evaluation scores; `seconds` is about
+    what one run takes, until a run of this machine is on record.
+    """
+
+    train_tokens: int = Field(gt=0)
+    short_tokens: int = Field(gt=0)
+    sequence_length: int = Field(default=128, gt=0)
+    seconds: float = Field(default=60.0, gt=0)
+
+
+class Train(_Table):
+    """The train command. {python} {preset} {train_tokens} {seed} {data} {output} are filled in."""
+
+    command: tuple[str, ...]
+    flag: tuple[str, ...] = ("--{name}", "{value}")
+    timing: tuple[str, ...] = ()
+    timeout_minutes: float = Field(default=60.0, gt=0)
+    threads: int = Field(default=1, gt=0)
+    progress: str = r"step (?P<step>\d+)/(?P<steps>\d+) loss (?P<loss>\S+)"
+
+
+class Flags(_Table):
+    """Where flags are declared: a dataclass in a Python file. Empty: any flag is taken as given."""
+
+    file: str = ""
+    dataclass: str = "Configs"
+
+
+class Metric(_Table):
+    """Where a run reports: a JSON file and a weights file (patterns below {output}), and dotted fields.
+
+    `history` is a list of the metric at its evaluations; `configs` every setting of the run, of which `volatile` ones
+    may differ between equal runs.
+    """
+
+    name: str
+    direction: Direction
+    file: str
+    value: str
+    history: str = ""
+    configs: str = ""
+    volatile: tuple[str, ...] = ()
+    weights: str = ""
+
+
+class Evaluation(_Table):
+    """The trusted evaluation: a language model's loss, or a command of the base commit, or none.
+
+    `model` names a function `module:name` of the run's tree that turns a run's folder into a function from token
+    ids to logits; `tokens` are the splits' files below {data}, `vocabulary` a field of a JSON file there, as
+    file:field. `command` prints one JSON object {"value": number}; {python} {output} {split} {data} are filled in.
+    """
+
+    model: str = ""
+    tokens: dict[Literal["visible", "hidden"], str] = Field(default_factory=dict)
+    vocabulary: str = ""
+    command: tuple[str, ...] = ()
+    timeout_minutes: float = Field(default=10.0, gt=0)
+
+    @property
+    def self_reported(self) -> bool:
+        """Whether nothing but the run's own report says how good it is."""
+        return not self.model and not self.command
+
+
+class Start(_Table):
+    """Defaults of `circle start`'s options for this target; the environment and the flags go before them."""
+
+    researcher: str | None = None
+    turbo: bool = False
+    minimum_effect: float = Field(default=0.0, ge=0)
+    confidence: Literal["standard", "relaxed"] = "standard"
+    workers: int | None = Field(default=None, gt=0)
+    max_versions: int = Field(default=4, gt=0)
+    max_runs: int | None = Field(default=None, gt=0)
+    max_hours: float | None = Field(default=None, gt=0)
+
+
+class Target(_Table):
+    """A training repo as its circle.toml describes it."""
+
+    name: str
+    paths: Paths
+    data: Data = Data()
+    train: Train
+    presets: dict[str, Preset]
+    preset: str
+    flags: Flags = Flags()
+    metric: Metric
+    evaluation: Evaluation = Evaluation()
+    start: Start = Start()
+
+    @field_validator("presets")
+    @classmethod
+    def _some_preset(cls, presets: dict[str, Preset]) -> dict[str, Preset]:
+        if not presets:
+            raise ValueError("at least one preset is needed")
+        return presets
+
+    def scale(self, preset: str) -> Preset:
+        """Return the preset of that name; raise UsageError with the known names otherwise."""
+        if preset not in self.presets:
+            known = ", ".join(sorted(self.presets))
+            raise UsageError(f"There is no preset {preset!r} in {FILE}; it has: {known}.")
+        return self.presets[preset]
+
+    def editable(self, path: str) -> bool:
+        """Whether a patch may touch this path."""
+        return _matches(path, self.paths.editable) and not _matches(path, self.paths.protected)
+
+
+def _matches(path: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch(path, pattern) or path.startswith(pattern.rstrip("/") + "/") for pattern in patterns)
+
+
+def load_target(root: Path) -> Target:
+    """Read the target's circle.toml; raise TargetError with one sentence about what is wrong."""
+    file = root / FILE
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise TargetError(f"{root} has no {FILE}: Circle needs one to know how the repository trains.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise TargetError(f"{file} cannot be read: {error}.") from error
+    return parse_target(text, str(file))
+
+
+def parse_target(text: str, where: str) -> Target:
+    """Turn the text of a circle.toml into a Target; raise TargetError that names `where` and the key."""
+    try:
+        return Target.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise TargetError(f"{where} is not valid TOML: {error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise TargetError(f"{where}: {key or 'the file'}: {first['msg'].lower()}.") from error

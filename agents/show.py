@@ -1,0 +1,61 @@
+"""A session as one JSON document: what `circle show --json` prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agents.records import Version
+from agents.state import baseline_of, spend_of, versions_of
+
+if TYPE_CHECKING:
+    from agents.session import Opened
+
+_OMITTED = {"refused", "tip"}
+
+
+def document(opened: Opened) -> dict[str, Any]:
+    """Return the whole session; hidden-split numbers of versions that failed only after its end."""
+    session, state, status = opened.session, opened.state(), opened.status()
+    floor = baseline_of(state)
+    ended = status in ("victory", "concluded")
+    return {
+        "id": session.id,
+        "status": status,
+        "started_at": session.started_at,
+        "idea": session.idea.text,
+        "target": {"path": session.target, "commit": session.base},
+        "researcher": session.researcher,
+        "preset": session.preset,
+        "train_tokens": session.train_tokens,
+        "sandbox": session.sandbox,
+        "self_reported_metric": session.self_reported_metric,
+        "baseline": floor.model_dump(mode="json") if floor else None,
+        "versions": [_version(version, ended=ended) for version in versions_of(state)],
+        "victory": state.get("victory"),
+        "conclusion": state.get("conclusion"),
+        "error": opened.summary().get("error") if status == "failed" else None,
+        "budget": session.budget.model_dump(mode="json"),
+        "spend": spend_of(state).model_dump(mode="json"),
+    }
+
+
+def _version(version: Version, *, ended: bool) -> dict[str, Any]:
+    shown = version.model_dump(mode="json", exclude=_OMITTED)
+    patch = shown.pop("patch") or {}
+    shown |= {key: patch.get(key) for key in ("branch", "commit", "diff_sha256", "files")}
+    shown["flags"] = " ".join(f"--{flag.name} {flag.value}" for flag in version.plan.flags)
+    won = version.verdict is not None and version.verdict.outcome == "win"
+    if shown["experiment"] and not ended and not won:
+        shown["experiment"] = _without_hidden(shown["experiment"])
+    return shown
+
+
+def _without_hidden(experiment: dict[str, Any]) -> dict[str, Any]:
+    """Blank what comes from the hidden split, so that nobody can steer by it while the session runs."""
+    pairs = [
+        pair if pair["stage"] == "screen" else pair | {"baseline": None, "experiment": None}
+        for pair in experiment["pairs"]
+    ]
+    confirmed = any(pair["stage"] != "screen" for pair in pairs)
+    blank = dict.fromkeys(("effect", "ci", "t", "cohens_d", "worst_seed", "skewness")) if confirmed else {}
+    return experiment | {"pairs": pairs} | blank

@@ -1,0 +1,241 @@
+"""The target's git: versions and documents become commits without a checkout being touched.
+
+Everything is plumbing on a temporary index: read-tree, apply --cached, write-tree, commit-tree, update-ref.
+HEAD, the index, the work tree and the stashes of the person's checkout are never read for writing. Commits
+carry a fixed identity and a date derived from their parent, so that the same step gives the same SHA again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agents.errors import DiffRefused, TargetError
+from agents.records import Patch
+
+if TYPE_CHECKING:
+    from git import Repo
+
+_NO_COMMIT = "0" * 40
+_IDENTITY = {
+    "GIT_AUTHOR_NAME": "Circle",
+    "GIT_AUTHOR_EMAIL": "circle@localhost",
+    "GIT_COMMITTER_NAME": "Circle",
+    "GIT_COMMITTER_EMAIL": "circle@localhost",
+}
+_CONFIG = {
+    "core.hooksPath": os.devnull,
+    "core.fsmonitor": "false",
+    "core.attributesFile": os.devnull,
+    "core.pager": "cat",
+    "commit.gpgSign": "false",
+    "protocol.allow": "never",
+    "diff.renames": "false",
+    "diff.noprefix": "false",
+    "diff.mnemonicPrefix": "false",
+    "core.quotePath": "true",
+    "apply.whitespace": "nowarn",
+}
+
+
+def safe_environment(root: Path) -> dict[str, str]:
+    """Return variables that keep git from running or obeying anything of the person's or the repo's configuration."""
+    config = _CONFIG | {"safe.directory": str(root)}
+    environment = {
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ASKPASS": "false",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_CONFIG_COUNT": str(len(config)),
+        "LC_ALL": "C",
+    }
+    for number, (key, value) in enumerate(config.items()):
+        environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return environment
+
+
+class GitWorkspace:
+    """The one wrapper around a target's repository."""
+
+    def __init__(self, root: Path, trees: Path | None = None) -> None:
+        self.root = root
+        self._trees = trees or root / ".circle" / "trees"
+
+    def commit_version(self, branch: str, base: str, diff: str, message: str) -> Patch:
+        """Commit a diff on the base as the branch's one code commit.
+
+        The branch is made, or moved when an earlier attempt of the same version was sent back.
+
+        Raises:
+            DiffRefused: the diff does not apply to the exact base commit.
+        """
+        with self._repo() as repo, self._index(repo, base):
+            if diff.strip():
+                _apply(repo, diff)
+            commit = _commit(repo, base, message)
+            repo.git.update_ref(f"refs/heads/{branch}", commit)
+            files = repo.git.diff("--name-only", base, commit).splitlines()
+        return Patch(
+            branch=branch,
+            commit=commit,
+            diff_sha256=hashlib.sha256(self.diff(base, commit)).hexdigest(),
+            files=tuple(files),
+            summary=message.splitlines()[0],
+        )
+
+    def keep(self, branch: str, commit: str) -> None:
+        """Point a branch at a commit, so that what was sent back stays to be read."""
+        with self._repo() as repo:
+            repo.git.update_ref(f"refs/heads/{branch}", commit)
+
+    def commit_documents(self, branch: str, after: str, files: dict[str, str], message: str) -> str:
+        """Commit text files on the commit `after`, move the branch there, and return the new commit.
+
+        `after` is named by the caller, not read from the branch: done twice, it is the same commit.
+        """
+        with self._repo() as repo, self._index(repo, after):
+            for path, text in sorted(files.items()):
+                blob = repo.git.hash_object("-w", "--stdin", istream=_stream(text.encode()))
+                repo.git.update_index("--add", "--cacheinfo", f"100644,{blob},{path}")
+            commit = _commit(repo, after, message)
+            repo.git.update_ref(f"refs/heads/{branch}", commit)
+        return commit
+
+    def diff(self, base: str, commit: str) -> bytes:
+        """Return the exact bytes of base..commit."""
+        with self._repo() as repo:
+            return _bytes(repo, "diff", "--no-ext-diff", "--no-textconv", "--binary", "--full-index", base, commit)
+
+    def read(self, commit: str, path: str) -> str | None:
+        """Return a text file at a commit, or None if there is none."""
+        with self._repo() as repo:
+            if not repo.git.ls_tree(commit, "--", path):
+                return None
+            return _bytes(repo, "cat-file", "blob", f"{commit}:{path}").decode(errors="replace")
+
+    def tree_sha256(self, commit: str, paths: Sequence[str]) -> str:
+        """Return a hash over names, modes and contents of the files under these paths."""
+        with self._repo() as repo:
+            listing = _bytes(repo, "ls-tree", "-r", "-z", "--full-tree", commit, "--", *paths)
+        return hashlib.sha256(listing).hexdigest()
+
+    def export(self, commit: str) -> Path:
+        """Return a folder with the files of a commit and no .git; it is made once."""
+        folder = self._trees / commit
+        if folder.is_dir():
+            return folder
+        self._trees.mkdir(parents=True, exist_ok=True)
+        with self._repo() as repo:
+            archive = _bytes(repo, "archive", "--format=tar", commit)
+        with tempfile.TemporaryDirectory(dir=self._trees) as temporary:
+            with tarfile.open(fileobj=BytesIO(archive)) as tar:
+                tar.extractall(Path(temporary) / "tree", filter="data")
+            try:
+                (Path(temporary) / "tree").rename(folder)
+            except OSError:
+                if not folder.is_dir():
+                    raise
+        return folder
+
+    def head(self) -> str:
+        """Return the commit that the person's checkout stands on; raise TargetError if there is none yet."""
+        with self._repo() as repo:
+            commit = repo.git.rev_parse("--verify", "--quiet", "HEAD^{commit}", with_exceptions=False)
+        if not commit:
+            raise TargetError(
+                f"{self.root} has no commit yet: commit the training code first, so that there is a base."
+            )
+        return str(commit)
+
+    def merge(self, branch: str) -> str:
+        """Merge a branch into the checkout's current branch, as `git merge --no-ff` does, and return the commit."""
+        from git.exc import GitCommandError
+
+        with self._repo() as repo:
+            try:
+                repo.git.merge("--no-ff", "--no-edit", branch)
+            except GitCommandError as error:
+                raise TargetError(f"{branch} could not be merged: {_why(error)}") from error
+            return str(repo.git.rev_parse("HEAD"))
+
+    def exclude(self, pattern: str) -> None:
+        """Keep a pattern out of the person's `git status` by the repository's own exclude file."""
+        with self._repo() as repo:
+            file = Path(repo.git.rev_parse("--git-path", "info/exclude"))
+        file = file if file.is_absolute() else self.root / file
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        if pattern not in lines:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("\n".join([*lines, pattern, ""]), encoding="utf-8")
+
+    @contextmanager
+    def _repo(self) -> Iterator[Repo]:
+        try:
+            from git import InvalidGitRepositoryError, NoSuchPathError, Repo
+            from git.exc import GitCommandError, GitCommandNotFound
+        except ImportError as error:
+            raise TargetError("Git cannot be used: install the git program and put it on the PATH.") from error
+        try:
+            with Repo(self.root) as repo:
+                repo.git.update_environment(**safe_environment(self.root))
+                yield repo
+        except (InvalidGitRepositoryError, NoSuchPathError):
+            raise TargetError(f"{self.root} is not a git repository: run git init and commit there first.") from None
+        except GitCommandNotFound as error:
+            raise TargetError("Git cannot be used: install the git program and put it on the PATH.") from error
+        except GitCommandError as error:
+            raise TargetError(
+                f"git {error.command[1] if len(error.command) > 1 else ''} failed: {_why(error)}"
+            ) from error
+
+    @contextmanager
+    def _index(self, repo: Repo, commit: str) -> Iterator[None]:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            repo.git.custom_environment(GIT_INDEX_FILE=str(Path(folder) / "index")),
+        ):
+            repo.git.read_tree(commit)
+            yield
+
+
+def _apply(repo: Repo, diff: str) -> None:
+    from git.exc import GitCommandError
+
+    text = diff if diff.endswith("\n") else diff + "\n"
+    try:
+        repo.git.apply("--cached", "--whitespace=nowarn", "-", istream=_stream(text.encode()))
+    except GitCommandError as error:
+        raise DiffRefused(f"The diff does not apply to the base commit: {_why(error)}") from error
+
+
+def _commit(repo: Repo, parent: str, message: str) -> str:
+    tree = repo.git.write_tree()
+    date = f"{int(repo.git.show('-s', '--format=%ct', parent)) + 1} +0000"
+    with repo.git.custom_environment(GIT_AUTHOR_DATE=date, GIT_COMMITTER_DATE=date, **_IDENTITY):
+        return str(repo.git.commit_tree(tree, "-p", parent, "-m", message))
+
+
+def _bytes(repo: Repo, command: str, *arguments: str) -> bytes:
+    output: Any = repo.git.execute(["git", command, *arguments], stdout_as_string=False, strip_newline_in_stdout=False)
+    return bytes(output)
+
+
+def _stream(data: bytes) -> Any:
+    stream = tempfile.TemporaryFile()
+    stream.write(data)
+    stream.seek(0)
+    return stream
+
+
+def _why(error: Any) -> str:
+    text = str(error.stderr or error.stdout or error).strip()
+    lines = [line.strip() for line in text.removeprefix("stderr: '").rstrip("'").splitlines() if line.strip()]
+    return (lines[0] if lines else "git gave no reason").rstrip(".") + "."

@@ -1,0 +1,1 @@
+"""Optimizers and schedules: each a pure function first, a thin class second."""

@@ -1,0 +1,1 @@
+"""The training code: a small decoder-only transformer, its data, its loop."""
