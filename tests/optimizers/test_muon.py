@@ -12,13 +12,13 @@ def matrices(*shape: int) -> Tensor:
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (2, 16, 64), (2, 64, 16)])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 0.05), (torch.bfloat16, 0.1)])
-def test_singular_values_come_near_one(shape: tuple[int, ...], dtype: torch.dtype, tolerance: float) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_singular_values_come_near_one(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     """Of random matrices, square, wide and tall, whose singular values span two orders of magnitude."""
     u, _, v = torch.linalg.svd(matrices(*shape), full_matrices=False)
     spread = torch.logspace(-2, 0, min(shape[1:]))
     values = torch.linalg.svdvals(orthogonalize(u * spread @ v, dtype))
-    assert (values - 1).abs().max() < tolerance
+    assert (values - 1).abs().max() < 0.15
 
 
 def test_the_polar_factor_keeps_the_singular_vectors() -> None:
