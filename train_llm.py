@@ -1,7 +1,7 @@
 """Train a language model: `python train_llm.py [--preset blueberry|cpu|smoke] [--<setting> VALUE ...]`.
 
 Every field of Configs (trainer/config.py) is a flag. Prints progress and, last, the path of the metrics file.
-Exits with 0, with 1 after a run that failed, or with 2 for settings that cannot be used.
+Exits with 0, with 1 after a run that failed, with 2 for settings that cannot be used, or with 130 after Ctrl-C.
 """
 
 import sys
@@ -25,6 +25,9 @@ def main(argv: list[str]) -> int:
     except TrainerError as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
+    except KeyboardInterrupt:
+        print("Interrupted: no metrics were written.", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -324,9 +324,8 @@ def _print_session(shown: dict[str, Any]) -> None:
     if shown["conclusion"]:
         print(f"concluded {shown['conclusion']}")
     spend = shown["spend"]
-    print(
-        f"spent     {spend['runs']} runs, {spend['train_seconds']:.0f} s of training, {spend['wall_seconds']:.0f} s in all"
-    )
+    seconds = f"{spend['train_seconds']:.0f} s of training, {spend['wall_seconds']:.0f} s in all"
+    print(f"spent     {spend['runs']} runs, {seconds}")
 
 
 def _home(target: Path | None) -> Home:

@@ -61,7 +61,7 @@ class Display:
 
     def _say(self, subject: str, text: str) -> None:
         self._console.print(f"[bold]{subject:<11}[/bold]", end="", highlight=False)
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _on_node(self, name: str) -> None:
         self._node = name

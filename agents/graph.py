@@ -3,7 +3,7 @@
     START -> baseline -> planner -> implementer -> reviewer -> approval -> regression -> experiment -> analyzer
     analyzer -> victory -> END                      beaten, and confirmed by fresh seeds on hidden data
     analyzer -> revisor -> planner                  not beaten: the circle
-    reviewer, regression, analyzer -> implementer   a bug: repair, bounded
+    reviewer, regression, analyzer -> implementer   a bug: repair, bounded; the same diff again is none
     approval -> planner                             a person rejected the diff; their words go along
     any -> conclude -> END                          the budget is spent or the idea exhausted
 
@@ -24,7 +24,7 @@ from agents.nodes.approval import approval
 from agents.nodes.baseline import baseline
 from agents.nodes.conclude import conclude
 from agents.nodes.experiment import experiment
-from agents.nodes.implementer import attempts_left, implementer
+from agents.nodes.implementer import attempts_left, implementer, unrepaired
 from agents.nodes.planner import planner
 from agents.nodes.regression import regression
 from agents.nodes.reviewer import reviewer
@@ -45,6 +45,11 @@ def after_baseline(state: State) -> str:
     if state.get("baseline") is None:
         return "conclude"
     return "reviewer" if state.get("versions") else "planner"
+
+
+def after_implementation(state: State) -> str:
+    """The same diff again is not reviewed again: what it failed by stands."""
+    return "analyzer" if unrepaired(current(state)) else "reviewer"
 
 
 def after_review(state: State) -> str:
@@ -76,7 +81,7 @@ def after_analysis(state: State) -> str:
     version = current(state)
     if version.verdict and version.verdict.outcome == "win":
         return "victory"
-    if repairable(version):
+    if repairable(version) and not unrepaired(version):
         return "implementer"
     return "conclude" if budget.no_more_versions(state) else "revisor"
 
@@ -134,7 +139,7 @@ def build_graph(checkpointer: BaseCheckpointSaver[Any] | None = None) -> Compile
     graph.add_edge(START, "baseline")
     branch("baseline", after_baseline, "planner", "reviewer")
     graph.add_edge("planner", "implementer")
-    graph.add_edge("implementer", "reviewer")
+    graph.add_conditional_edges("implementer", after_implementation, ["reviewer", "analyzer"])
     branch("reviewer", after_review, "approval", "implementer", "analyzer")
     branch("approval", after_approval, "regression", "planner")
     branch("regression", after_regression, "experiment", "implementer", "analyzer")

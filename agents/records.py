@@ -273,12 +273,14 @@ class Revision(Record):
 class Version(Record):
     """One plan and patch of the idea, with all that happened to it.
 
-    `refused` says why a diff did not apply; `tip` is the newest commit of the branch, above the code commit.
+    `brought`: a person's own diff, which nobody else repairs. `refused` says why a diff did not apply; `tip` is the
+    newest commit of the branch, above the code commit.
     """
 
     n: int
     parent: int | None
     plan: Plan
+    brought: bool = False
     patch: Patch | None = None
     refused: str = ""
     tip: str = ""

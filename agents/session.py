@@ -18,7 +18,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -48,7 +48,7 @@ class Options:
     preset: str | None = None
     train_tokens: int | None = None
     turbo: bool = False
-    budget: Budget = Budget()
+    budget: Budget = field(default_factory=Budget)
     minimum_effect: float = 0.0
     confidence: Literal["standard", "relaxed"] = "standard"
     workers: int | None = None
@@ -249,7 +249,7 @@ def _brought(opened: Opened, diff: str, plan: Plan) -> dict[str, Any]:
     patch: Patch = opened.home.workspace.commit_version(
         f"circle/{session.id}/v1", session.base, diff, f"{plan.title}\n\nA person's own diff."
     )
-    return Version(n=1, parent=None, plan=plan, patch=patch).model_dump(mode="json")
+    return Version(n=1, parent=None, plan=plan, brought=True, patch=patch).model_dump(mode="json")
 
 
 @dataclass(frozen=True)

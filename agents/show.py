@@ -10,7 +10,7 @@ from agents.state import baseline_of, spend_of, versions_of
 if TYPE_CHECKING:
     from agents.session import Opened
 
-_OMITTED = {"refused", "tip"}
+_OMITTED = {"brought", "refused", "tip"}
 
 
 def document(opened: Opened) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from agents.errors import DiffRefused, TargetError
 from agents.records import Patch
@@ -103,7 +103,8 @@ class GitWorkspace:
         """
         with self._repo() as repo, self._index(repo, after):
             for path, text in sorted(files.items()):
-                blob = repo.git.hash_object("-w", "--stdin", istream=_stream(text.encode()))
+                with _stream(text) as stream:
+                    blob = repo.git.hash_object("-w", "--stdin", istream=stream)
                 repo.git.update_index("--add", "--cacheinfo", f"100644,{blob},{path}")
             commit = _commit(repo, after, message)
             repo.git.update_ref(f"refs/heads/{branch}", commit)
@@ -211,7 +212,8 @@ def _apply(repo: Repo, diff: str) -> None:
 
     text = diff if diff.endswith("\n") else diff + "\n"
     try:
-        repo.git.apply("--cached", "--whitespace=nowarn", "-", istream=_stream(text.encode()))
+        with _stream(text) as stream:
+            repo.git.apply("--cached", "--whitespace=nowarn", "-", istream=stream)
     except GitCommandError as error:
         raise DiffRefused(f"The diff does not apply to the base commit: {_why(error)}") from error
 
@@ -228,11 +230,12 @@ def _bytes(repo: Repo, command: str, *arguments: str) -> bytes:
     return bytes(output)
 
 
-def _stream(data: bytes) -> Any:
-    stream = tempfile.TemporaryFile()
-    stream.write(data)
-    stream.seek(0)
-    return stream
+@contextmanager
+def _stream(text: str) -> Iterator[IO[bytes]]:
+    with tempfile.TemporaryFile() as stream:
+        stream.write(text.encode())
+        stream.seek(0)
+        yield stream
 
 
 def _why(error: Any) -> str:

@@ -206,9 +206,7 @@ def test_the_published_bounds() -> None:
 
 def test_between_looks_nothing_is_decided() -> None:
     undecided = {
-        n
-        for n in range(17)
-        if confirm([5.0, 5.1] * 8 if n == 16 else ([5.0, 5.1] * 8)[:n], STANDARD) == "more"
+        n for n in range(17) if confirm([5.0, 5.1] * 8 if n == 16 else ([5.0, 5.1] * 8)[:n], STANDARD) == "more"
     }
     assert undecided == set(range(17)) - {6, 10, 16}
 
@@ -356,9 +354,7 @@ BASELINES = (
         ([], False),
     ],
 )
-def test_a_diverged_curve_is_lost_to_the_baselines_and_to_its_own_past(
-    curve: list[float], answer: bool
-) -> None:
+def test_a_diverged_curve_is_lost_to_the_baselines_and_to_its_own_past(curve: list[float], answer: bool) -> None:
     assert diverged(curve, BASELINES) is answer
 
 
@@ -448,9 +444,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("row", "outcome", "cause", "quantity", "facts"), TABLE)
-def test_every_row_of_the_table(
-    row: int, outcome: str, cause: str | None, quantity: str, facts: dict
-) -> None:
+def test_every_row_of_the_table(row: int, outcome: str, cause: str | None, quantity: str, facts: dict) -> None:
     verdict = judge(Evidence(sigma=1.0, **facts))
     assert (verdict.row, verdict.outcome, verdict.cause, verdict.quantity) == (row, outcome, cause, quantity)
     assert verdict.finding.endswith(".")
@@ -503,8 +497,7 @@ def test_the_pairs_to_settle() -> None:
     assert judge(Evidence(sigma=4.0, differences=(-1.0, 1.0))).value == 7
     ended = judge(Evidence(sigma=1.0, visible_effect=OPEN, budget_ended=True))
     assert ended.finding == (
-        "The budget ended before an answer: the visible gain is +0.4 [-0.4, +1.2];"
-        " about 101 pairs would settle it."
+        "The budget ended before an answer: the visible gain is +0.4 [-0.4, +1.2]; about 101 pairs would settle it."
     )
 
 

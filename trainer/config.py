@@ -49,7 +49,7 @@ class Configs:
     rope_base: float = setting(10_000.0, "base of the rotary position embedding's wavelengths", 1.0)
     qk_norm: bool = setting(True, "normalise queries and keys, before the rotation")
     tie_embeddings: bool = setting(True, "use the token embedding as the output layer too")
-    zero_init: bool = setting(False, "start the projections that end a block, and an untied head, at zero")
+    zero_init: bool = setting(False, "start the projections that end a block at zero")
 
     # optimisation
     batch_size: int = setting(8, "sequences in one step", 1)

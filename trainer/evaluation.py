@@ -54,7 +54,7 @@ def windows(tokens: Tokens, seq_len: int, limit: int | None) -> Iterator[tuple[T
     inputs, targets = (ids[shift : shift + whole * seq_len].view(whole, seq_len) for shift in (0, 1))
     rest = None
     if limit is not None and limit < whole * seq_len:
-        chosen = torch.arange(0, whole, -(-whole * seq_len // limit))
+        chosen = torch.arange(0, whole, -(-whole // max(1, limit // seq_len)))
         inputs, targets = inputs[chosen], targets[chosen]
     elif whole * seq_len < len(ids) - 1:
         rest = (ids[whole * seq_len : -1][None], ids[whole * seq_len + 1 :][None])

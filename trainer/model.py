@@ -122,10 +122,10 @@ class Transformer(nn.Module):
 def initialize(model: Transformer, configs: Configs) -> None:
     """Draws every matrix from N(0, 0.02), each from a stream of its own name; gains stay at 1.
 
-    With `zero_init` the projections that end a block and the head start at zero (muP, arXiv 2203.03466).
+    With `zero_init` the projections that end a block start at zero: every block is first the identity.
     """
     for name, parameter in model.named_parameters():
-        ends = name.endswith(("attention.output.weight", "feed_forward.down.weight", "head.weight"))
+        ends = name.endswith(("attention.output.weight", "feed_forward.down.weight"))
         if configs.zero_init and ends:
             parameter.zero_()
         elif parameter.ndim == 2:

@@ -9,15 +9,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-
 from agents.errors import CircleError, UsageError
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.evaluation.served_model import ModelCard
 from agents.evaluation.windows import read_windows
 from agents.laboratory.sandbox import choose
 
-_BLOCK_BYTES = 1 << 26
+_BLOCK_BYTES = 1 << 24
 
 
 def main(argv: Sequence[str]) -> int:
@@ -33,7 +31,6 @@ def main(argv: Sequence[str]) -> int:
 
 def run(args: argparse.Namespace) -> Evaluation:
     """Evaluate as parsed; raise LaboratoryError if that fails."""
-    torch.set_num_threads(1)
     files = dict(args.tokens)
     windows = read_windows(files, args.vocabulary, args.sequence_length)
     card = ModelCard(
@@ -47,7 +44,7 @@ def run(args: argparse.Namespace) -> Evaluation:
         threads=args.threads,
         timeout=args.timeout,
     )
-    return evaluate(card, windows, choose(args.sandbox == "none"), args.seed)
+    return evaluate(card, windows, choose(args.sandbox == "none"), args.seed, args.checks)
 
 
 def _rows(length: int, vocabulary: int) -> int:
@@ -89,7 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tokens", type=_tokens, required=True, action="append", help="NAME=PATH, repeatable")
     parser.add_argument("--vocabulary", type=_positive, required=True, help="how many tokens there are")
     parser.add_argument("--sequence_length", type=_length, required=True, help="inputs of a window")
-    parser.add_argument("--batch", type=_positive, help="windows of a block (default: 64 MiB of logits)")
+    parser.add_argument("--batch", type=_positive, help="windows of a block (default: 16 MiB of logits)")
+    parser.add_argument("--checks", action="store_true", help="also check, in a second process, what it looks at")
     parser.add_argument("--sandbox", choices=("bubblewrap", "none"), default="bubblewrap")
     parser.add_argument("--threads", type=_positive, default=1, help="threads of the model (default: 1)")
     parser.add_argument("--timeout", type=float, default=1800.0, help="seconds for all of it (default: 1800)")

@@ -14,17 +14,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from agents.evaluation.scoring import token_losses
+from agents.evaluation.scoring import Losses, token_losses
 from agents.evaluation.served_model import ServedModel
-from agents.evaluation.windows import Windows
+from agents.evaluation.windows import Ids, Windows
 
 TOKEN_NATS = 0.1
 MEAN_NATS = 0.001
 CUT_ROWS = 128
-REPEATED_ROWS = 64
+REPEATED_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -32,8 +31,8 @@ class Scored:
     """What the scoring found: losses [N, T] in nats, asked in blocks of `batch` rows in this `order` [N]."""
 
     windows: Windows
-    losses: Tensor
-    order: Tensor
+    losses: Losses
+    order: Ids
     batch: int
     vocabulary: int
 
@@ -42,29 +41,30 @@ class Scored:
         return min(len(self.order), max(self.batch, rows)) // self.batch * self.batch
 
 
-def causal(model: ServedModel, scored: Scored, chance: torch.Generator) -> bool:
+def causal(model: ServedModel, scored: Scored, chance: np.random.Generator) -> bool:
     """Whether losses up to a random cut of each row stay the same when another row's tokens follow the cut.
 
     Those at the cuts are compared once more by themselves, for a look at only one later token moves no other.
     """
-    rows = torch.randperm(len(scored.windows), generator=chance)[: scored.whole(CUT_ROWS)]
+    rows = chance.permutation(len(scored.windows))[: scored.whole(CUT_ROWS)]
     inputs, targets, before = scored.windows.inputs[rows], scored.windows.targets[rows], scored.losses[rows]
-    cuts = torch.randint(inputs.size(1) - 1, (len(rows), 1), generator=chance)
+    cuts = chance.integers(inputs.shape[1] - 1, size=(len(rows), 1))
     after = token_losses(model, with_other_ends(inputs, cuts, scored.vocabulary), targets, scored.batch)
-    kept = torch.arange(inputs.size(1)) <= cuts
-    return agree(after[kept], before[kept]) and agree(after.gather(1, cuts), before.gather(1, cuts))
+    kept, at_cuts = np.arange(inputs.shape[1]) <= cuts, (np.arange(len(rows)), cuts[:, 0])
+    return agree(after[kept], before[kept]) and agree(after[at_cuts], before[at_cuts])
 
 
-def with_other_ends(inputs: Tensor, cuts: Tensor, vocabulary: int) -> Tensor:
+def with_other_ends(inputs: Ids, cuts: Ids, vocabulary: int) -> Ids:
     """Replace what follows each row's cut by a neighbour's end; the first token after the cut surely changes.
 
     Inputs are [N, T], cuts [N, 1] below T-1. Natural text follows the cut, so that the row is not easily told
     from a scored one.
     """
-    other = inputs.roll(1, dims=0)
-    old, new = inputs.gather(1, cuts + 1), other.gather(1, cuts + 1)
-    other = other.scatter(1, cuts + 1, torch.where(new == old, (old + 1) % vocabulary, new))
-    return torch.where(torch.arange(inputs.size(1)) <= cuts, inputs, other)
+    other = np.roll(inputs, 1, axis=0)
+    after_cuts = np.arange(len(inputs)), cuts[:, 0] + 1
+    old, new = inputs[after_cuts], other[after_cuts]
+    other[after_cuts] = np.where(new == old, (old + 1) % vocabulary, new)
+    return np.where(np.arange(inputs.shape[1]) <= cuts, inputs, other)
 
 
 def stateless(model: ServedModel, scored: Scored) -> bool:
@@ -73,19 +73,19 @@ def stateless(model: ServedModel, scored: Scored) -> bool:
     return _same(model, scored, scored.order[whole - scored.whole(REPEATED_ROWS) : whole])
 
 
-def batch_invariant(model: ServedModel, scored: Scored, chance: torch.Generator) -> bool:
+def batch_invariant(model: ServedModel, scored: Scored, chance: np.random.Generator) -> bool:
     """Whether rows come out the same in other company and at other places of a block."""
-    rows = torch.randperm(len(scored.windows), generator=chance)
+    rows = chance.permutation(len(scored.windows))
     return _same(model, scored, rows[: scored.whole(REPEATED_ROWS)])
 
 
-def agree(first: Tensor, second: Tensor) -> bool:
+def agree(first: Losses, second: Losses) -> bool:
     """Whether two measurements of the same losses, in nats, differ by no more than rounding."""
-    difference = (first - second).double()
-    return bool(difference.abs().max() <= TOKEN_NATS and difference.mean().abs() <= MEAN_NATS)
+    difference = first - second
+    return bool(np.abs(difference).max() <= TOKEN_NATS and abs(difference.mean()) <= MEAN_NATS)
 
 
-def _same(model: ServedModel, scored: Scored, rows: Tensor) -> bool:
+def _same(model: ServedModel, scored: Scored, rows: Ids) -> bool:
     windows = scored.windows
     again = token_losses(model, windows.inputs[rows], windows.targets[rows], scored.batch)
     return agree(again, scored.losses[rows])

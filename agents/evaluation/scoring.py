@@ -5,38 +5,56 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import zip_longest
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+import numpy as np
 
-from agents.evaluation.served_model import ServedModel
-from agents.evaluation.windows import Windows
+from agents.evaluation.served_model import Logits, ServedModel
+from agents.evaluation.windows import Ids, Windows
+
+Losses = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+# So many logits at a time stay in a processor's cache from the maximum to the sum: a quarter faster than all at once.
+_LOGITS_AT_ONCE = 1 << 18
 
 
-def token_losses(model: ServedModel, inputs: Tensor, targets: Tensor, batch: int) -> Tensor:
-    """Return -log softmax(logits)[target] of every target in nats, [N, T] float32, `batch` rows at a time.
+def token_losses(model: ServedModel, inputs: Ids, targets: Ids, batch: int) -> Losses:
+    """Return -log softmax(logits)[target] of every target in nats, [N, T], `batch` rows at a time.
 
-    The softmax runs over the whole vocabulary, so only probabilities that sum to 1 count, whatever the model
-    does to its logits. A last, short block is filled up with first rows: blocks of one shape make equal rows
-    give equal results.
+    A last, short block is filled up with first rows: blocks of one shape make equal rows give equal results.
     """
-    blocks = blocks_of(torch.arange(len(inputs)), batch)
+    blocks = blocks_of(np.arange(len(inputs)), batch)
     losses = []
     model.ask(inputs[blocks[0]])
     for block, following in zip_longest(blocks, blocks[1:]):
         logits = model.logits()
         if following is not None:
             model.ask(inputs[following])
-        losses.append(functional.cross_entropy(logits, targets[block].flatten(), reduction="none"))
-    return torch.cat(losses).view(-1, targets.size(1))[: len(targets)]
+        losses.append(cross_entropy(logits, targets[block].ravel()))
+    return np.concatenate(losses).reshape(-1, targets.shape[1])[: len(targets)]
 
 
-def blocks_of(rows: Tensor, batch: int) -> Sequence[Tensor]:
+def cross_entropy(logits: Logits, targets: Ids) -> Losses:
+    """Return -log softmax(logits)[target] of each row of logits, [N, V], which it overwrites.
+
+    The softmax runs over the whole vocabulary, so only probabilities that sum to 1 count, whatever the model
+    does to its logits. A logit of minus infinity is a probability of 0; any other that is not finite spoils its row.
+    """
+    losses = np.empty(len(logits))
+    step = max(1, _LOGITS_AT_ONCE // logits.shape[1])
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, len(logits), step):
+            part = logits[start : start + step]
+            np.subtract(part, part.max(axis=1, keepdims=True), out=part)
+            chosen = part[np.arange(len(part)), targets[start : start + step]]
+            np.exp(part, out=part)
+            losses[start : start + step] = np.log(part.sum(axis=1, dtype=np.float64)) - chosen
+    return losses
+
+
+def blocks_of(rows: Ids, batch: int) -> Sequence[Ids]:
     """Cut row numbers, [N], into blocks of exactly `batch` <= N; the last one borrows from the first."""
-    filled = rows.repeat(2)[: -(-len(rows) // batch) * batch]
-    return list(filled.view(-1, batch))
+    return list(np.resize(rows, (-(-len(rows) // batch), batch)))
 
 
-def mean_losses(losses: Tensor, windows: Windows) -> dict[str, float]:
-    """Return the mean of each split's losses, [N, T], summed in float64."""
-    return {split: losses[rows].double().mean().item() for split, rows in windows.splits.items()}
+def mean_losses(losses: Losses, windows: Windows) -> dict[str, float]:
+    """Return the mean of each split's losses, [N, T]."""
+    return {split: float(losses[rows].mean()) for split, rows in windows.splits.items()}

@@ -14,13 +14,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from agents.errors import LaboratoryError
-from agents.evaluation import server
+from agents.evaluation.windows import Ids
 from agents.laboratory.sandbox import Sandbox
 
+Logits = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+
+# Run, never imported: its torch would cost the scorer a second of every evaluation.
+_SERVER = Path(__file__).resolve().with_name("server.py")
+_READY_BYTES = 1
 _SOCKET_BYTES = 1 << 22
 _CHUNK_BYTES = 1 << 16
 _TAIL_BYTES = 1 << 14
@@ -64,7 +68,7 @@ class ServedModel:
         os.close(writing)
         self._complaints = _Tail(reading)
         self._reply = bytearray(4 * card.batch * card.length * card.vocabulary)
-        self._logits = torch.frombuffer(self._reply, dtype=torch.float32).view(-1, card.vocabulary)
+        self._logits = np.frombuffer(self._reply, np.float32).reshape(-1, card.vocabulary)
 
     def __enter__(self) -> Self:
         return self
@@ -79,18 +83,18 @@ class ServedModel:
 
     def wait(self) -> None:
         """Wait until the model is loaded."""
-        self._receive(memoryview(bytearray(len(server.READY))))
+        self._receive(memoryview(bytearray(_READY_BYTES)))
 
-    def ask(self, tokens: Tensor) -> None:
+    def ask(self, tokens: Ids) -> None:
         """Send one block of ids, [B, T] int64. Its logits must be received before the next is sent."""
         try:
             self._channel.settimeout(self._remaining())
-            self._channel.sendall(tokens.numpy().tobytes())
+            self._channel.sendall(tokens.tobytes())
         except OSError as error:
             raise self._failure(error) from error
 
-    def logits(self) -> Tensor:
-        """Return the logits of the block that was sent, [B*T, V] float32; the next ones overwrite them."""
+    def logits(self) -> Logits:
+        """Return the logits of the block that was sent, [B*T, V]; the caller may spoil them, the next ones do."""
         self._receive(memoryview(self._reply))
         return self._logits
 
@@ -144,14 +148,13 @@ class _Tail(threading.Thread):
 
 
 def _command(card: ModelCard, sandbox: Sandbox) -> list[str]:
-    program = Path(server.__file__).resolve()
     sizes = map(str, (card.batch, card.length, card.vocabulary))
     tree, run = card.tree.resolve(), card.run.resolve()
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(card.threads))
     return sandbox.wrap(
-        [sys.executable, "-P", "-s", str(program), card.name, str(run), *sizes],
+        [sys.executable, "-P", "-s", str(_SERVER), card.name, str(run), *sizes],
         cwd=tree,
-        readable=[tree, run, program],
+        readable=[tree, run, _SERVER],
         concealed=card.concealed,
         environment=threads,
     )

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.lib.stride_tricks import sliding_window_view
 
 from agents.errors import LaboratoryError
+
+Ids = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
 class Windows:
     """Inputs and targets, each [N, T] int64; `splits` names the rows of each split."""
 
-    inputs: Tensor
-    targets: Tensor
+    inputs: Ids
+    targets: Ids
     splits: dict[str, slice]
 
     def __len__(self) -> int:
@@ -34,15 +35,15 @@ def read_windows(files: Mapping[str, Path], vocabulary: int, length: int) -> Win
     """
     blocks, splits, rows = [], {}, 0
     for split, file in files.items():
-        block = _read(file, vocabulary, length).unfold(0, length + 1, length)
+        block = sliding_window_view(_read(file, vocabulary, length), length + 1)[::length]
         blocks.append(block)
         splits[split] = slice(rows, rows + len(block))
         rows += len(block)
-    whole = torch.cat(blocks)
+    whole = np.concatenate(blocks)
     return Windows(whole[:, :-1], whole[:, 1:], splits)
 
 
-def _read(file: Path, vocabulary: int, length: int) -> Tensor:
+def _read(file: Path, vocabulary: int, length: int) -> Ids:
     dtype = np.dtype("<u2" if vocabulary <= 2**16 else "<u4")
     try:
         tokens = np.fromfile(file, dtype).astype(np.int64)
@@ -52,4 +53,4 @@ def _read(file: Path, vocabulary: int, length: int) -> Tensor:
         raise LaboratoryError(f"{file} has {len(tokens)} tokens, too few for one window of {length}.")
     if tokens.max() >= vocabulary:
         raise LaboratoryError(f"{file} has token {tokens.max()}, outside the vocabulary of {vocabulary}.")
-    return torch.from_numpy(tokens)
+    return tokens

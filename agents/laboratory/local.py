@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -216,35 +217,34 @@ class LocalLaboratory:
         prepare = self.target.data.prepare
         code = self.workspace.tree_sha256(self.base, self.target.paths.training)
         folder = self.home / "data" / digest([code, prepare, self.preset])[:16]
-        if folder.is_dir() or not prepare:
-            return folder
-        partial = folder.with_name(f"{folder.name}.{os.getpid()}")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        self.report("preparing data")
-        values = {"python": sys.executable, "preset": self.preset, "data": str(partial)}
+        if prepare and not folder.is_dir():
+            self.report("preparing data")
+            folder.parent.mkdir(exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as scratch:
+                self._prepare(Path(scratch) / "data")
+                (Path(scratch) / "data").rename(folder)
+        return folder
+
+    def _prepare(self, folder: Path) -> None:
         tree = self.workspace.export(self.base)
-        ended = self.processes.watch(
-            self.sandbox.wrap(
-                [part.format_map(values) for part in prepare],
-                cwd=tree,
-                readable=[tree],
-                writable=[partial],
-                environment=self._environment,
-            ),
+        values = {"python": sys.executable, "preset": self.preset, "data": str(folder)}
+        command = self.sandbox.wrap(
+            [part.format_map(values) for part in self.target.data.prepare],
             cwd=tree,
-            log=partial.with_suffix(".log"),
+            readable=[tree],
+            writable=[folder.parent],
+            environment=self._environment,
+        )
+        ended = self.processes.watch(
+            command,
+            cwd=tree,
+            log=folder.parent / "log.txt",
             timeout_seconds=self.target.train.timeout_minutes * 60,
             environment=os.environ,
         )
         if ended.returncode != 0:
             why = ended.tail[-1] if ended.tail else f"exit code {ended.returncode}"
             raise LaboratoryError(f"The data could not be prepared: {why}")
-        try:
-            partial.rename(folder)
-        except OSError:
-            shutil.rmtree(partial)
-        return folder
 
     @cached_property
     def _open_data(self) -> list[Path]:
@@ -259,9 +259,7 @@ class LocalLaboratory:
     @cached_property
     def _concealed(self) -> list[Path]:
         specs = [importlib.util.find_spec(name) for name in self.target.data.conceal]
-        return [
-            Path(place) for spec in specs if spec for place in spec.submodule_search_locations or [spec.origin or ""]
-        ]
+        return [Path(place) for spec in specs if spec for place in spec.submodule_search_locations or ()]
 
     @cached_property
     def _environment(self) -> dict[str, str]:

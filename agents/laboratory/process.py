@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -12,8 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import IO
+
+from agents.errors import Interrupted
 
 LINE_LIMIT = 65_536
 _WARM_UP_STEPS = 10
@@ -45,6 +49,7 @@ class Processes:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: set[int] = set()
+        self._ended = False
 
     def watch(
         self,
@@ -57,7 +62,13 @@ class Processes:
         progress: re.Pattern[str] | None = None,
         hear: Callable[[int, int, float], None] = lambda step, steps, loss: None,
     ) -> Ended:
-        """Run a command to its end, its output in `log`; `progress` finds step, steps and loss in a line."""
+        """Run a command to its end, its output in `log`; `progress` finds step, steps and loss in a line.
+
+        Raises:
+            Interrupted: `end_all` ended it, so that nothing can be said of it.
+        """
+        if self._ended:
+            raise Interrupted
         started = time.monotonic()
         process = subprocess.Popen(
             list(command),
@@ -82,6 +93,8 @@ class Processes:
                 self._running.discard(process.pid)
             alarm.cancel()
         process.returncode = os.waitstatus_to_exitcode(status)
+        if self._ended:
+            raise Interrupted
         return Ended(
             returncode=process.returncode,
             timed_out=alarm.rang,
@@ -94,8 +107,9 @@ class Processes:
         )
 
     def end_all(self) -> None:
-        """Kill every process that is still running, with its process group."""
+        """Kill every process that is still running, with its process group; none is started afterwards."""
         with self._lock:
+            self._ended = True
             for pid in self._running:
                 _kill(pid)
 
@@ -147,12 +161,10 @@ class _Seen:
     def seconds_per_step(self) -> float | None:
         """The median over the lines after the warm-up: an evaluation or a hiccup between two lines doesn't count."""
         timed = [(s, t) for s, t in zip(self.steps, self._times, strict=True) if s >= _WARM_UP_STEPS]
-        rates = [(t2 - t1) / (s2 - s1) for (s1, t1), (s2, t2) in zip(timed, timed[1:], strict=False) if s2 > s1]
+        rates = [(t2 - t1) / (s2 - s1) for (s1, t1), (s2, t2) in pairwise(timed) if s2 > s1]
         return statistics.median(rates) if rates else None
 
 
 def _kill(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass

@@ -18,7 +18,10 @@ MAX_ATTEMPTS = 3
 
 
 def implementer(state: State, runtime: Runtime[Context]) -> State:
-    """Commit the change as the version's one code commit, then open the paper above it."""
+    """Commit the change as the version's one code commit, then open the paper above it.
+
+    The same diff as the one that was sent back is no repair: then the version stays as it was.
+    """
     context, version = runtime.context, current(state)
     attempts = (*version.attempts, *_sent_back(version))
     change = context.researcher.ask(
@@ -35,14 +38,15 @@ def implementer(state: State, runtime: Runtime[Context]) -> State:
     clean: dict[str, Any] = {"attempts": attempts, "review": None, "approval": None, "regression": None}
     clean |= {"experiment": None, "verdict": None, "refused": "", "tip": ""}
     if attempts:
-        kept = attempts[-1].commit
-        context.workspace.keep(f"{branch(context, version)}-attempt{len(attempts)}", kept)
+        context.workspace.keep(f"{branch(context, version)}-attempt{len(attempts)}", attempts[-1].commit)
     try:
         patch = context.workspace.commit_version(
             branch(context, version), context.session.base, change.diff, f"{version.plan.title}\n\n{change.summary}"
         )
     except DiffRefused as refused:
         return {"versions": amended(state, **clean, patch=None, refused=str(refused))}
+    if version.patch and patch.diff_sha256 == version.patch.diff_sha256:
+        return {"versions": amended(state, attempts=attempts)}
     versions = amended(state, **clean, patch=patch)
     context.report("patch", version=version.n, patch=patch)
     return documents.written({**state, "versions": versions}, context, f"Open the paper of version {version.n}")
@@ -54,10 +58,14 @@ def branch(context: Context, version: Version) -> str:
 
 
 def attempts_left(version: Version) -> bool:
-    """Whether the version may be repaired: attempts are bounded, and the same diff again is none."""
-    patch, last = version.patch, version.attempts[-1] if version.attempts else None
-    repeated = last is not None and patch is not None and last.diff_sha256 == patch.diff_sha256
-    return patch is not None and not repeated and len(version.attempts) + 1 < MAX_ATTEMPTS
+    """Whether the version may be repaired: attempts are bounded, and a person's own diff is theirs."""
+    return version.patch is not None and not version.brought and len(version.attempts) + 1 < MAX_ATTEMPTS
+
+
+def unrepaired(version: Version) -> bool:
+    """Whether the newest attempt to repair the version gave the same diff again."""
+    last = version.attempts[-1] if version.attempts else None
+    return last is not None and version.patch is not None and last.diff_sha256 == version.patch.diff_sha256
 
 
 def _sent_back(version: Version) -> tuple[Attempt, ...]:

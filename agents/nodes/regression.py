@@ -58,7 +58,7 @@ def _max_difference(one: Run, other: Run) -> float | None:
 
 
 def _moved_settings(recorded: Run, off: Run, version: Version) -> list[str]:
-    expected = recorded.configs | {flag.name: flag.default for flag in version.plan.flags}
+    expected = {flag.name: flag.default for flag in version.plan.flags} | recorded.configs
     return sorted(name for name, value in off.configs.items() if expected.get(name, value) != value)
 
 

@@ -45,7 +45,9 @@ def _repetition(state: State, context: Context, version: Version) -> tuple[Issue
     assert version.patch is not None
     mine = (version.patch.diff_sha256, flags_text(version))
     earlier = {
-        (old.patch.diff_sha256, flags_text(old)): f"version {old.n}" for old in versions_of(state)[:-1] if old.patch
+        (old.patch.diff_sha256, flags_text(old)): f"version {old.n}"
+        for old in versions_of(state)[:-1]
+        if old.patch and old.verdict
     }
     earlier |= {
         (old.diff_sha256, old.flags): f"version {old.version} of session {old.session}"

@@ -81,13 +81,13 @@ def _environment() -> Environment:
 
 def number(value: float | None, digits: int = 4) -> str:
     """Return a number for reading; a dash where nothing was measured."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def span(interval: Interval | tuple[float, float] | None, digits: int = 4) -> str:
     """Return an interval as [low, high], with its mean before it where it has one."""
     if interval is None:
-        return "–"
+        return "-"
     if isinstance(interval, tuple):
         return f"[{interval[0]:+.{digits}f}, {interval[1]:+.{digits}f}]"
     return f"{interval.mean:+.{digits}f} [{interval.low:+.{digits}f}, {interval.high:+.{digits}f}]"

@@ -1,4 +1,4 @@
-"""Who answers the skills' questions: `catalogue` (no model), `scripted:FILE` (a list of replies)."""
+"""Who answers the skills' questions: `catalogue` (no model), `catalogue:FOLDER` (a person's own), `scripted:FILE`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from agents.errors import UsageError
 from agents.ports import Researcher
 
-NAMES = ("catalogue", "scripted:FILE")
+NAMES = ("catalogue", "catalogue:FOLDER", "scripted:FILE")
 
 
 def open_researcher(name: str, answered: int = 0) -> Researcher:
@@ -16,13 +16,13 @@ def open_researcher(name: str, answered: int = 0) -> Researcher:
     Raises:
         UsageError: there is no researcher of that name, or the script cannot be read.
     """
-    if name == "catalogue":
-        from agents.researchers.catalogue import Catalogue
+    kind, _, place = name.partition(":")
+    if kind == "catalogue" and (place or name == kind):
+        from agents.researchers.catalogue import IDEAS, Catalogue
 
-        return Catalogue()
-    kind, _, file = name.partition(":")
-    if kind == "scripted" and file:
+        return Catalogue(Path(place).absolute() if place else IDEAS)
+    if kind == "scripted" and place:
         from agents.researchers.scripted import Scripted
 
-        return Scripted(Path(file).absolute(), answered)
+        return Scripted(Path(place).absolute(), answered)
     raise UsageError(f"There is no researcher {name!r}; there are: {', '.join(NAMES)}.")

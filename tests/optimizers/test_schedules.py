@@ -1,5 +1,6 @@
 """The shapes of the learning-rate schedules."""
 
+from itertools import pairwise
 from typing import get_args
 
 import pytest
@@ -61,4 +62,4 @@ def test_a_multiplier_lies_between_zero_and_one_and_never_rises_after_the_warmup
     values = curve(schedule, steps, warmup_ratio=warmup, cooldown_ratio=cooldown, final_ratio=final)
     assert all(0.0 <= value <= 1.0 for value in values)
     after = values[round(warmup * steps) :]
-    assert all(later <= earlier + 1e-12 for earlier, later in zip(after, after[1:], strict=False))
+    assert all(later <= earlier + 1e-12 for earlier, later in pairwise(after))

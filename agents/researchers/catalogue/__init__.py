@@ -19,9 +19,33 @@ from agents.errors import ReplyRefused, UsageError
 from agents.ports import Question, Reply
 from agents.records import Analysis, Cause, Change, Flag, Idea, Plan, Record, Review, Revision, Tried
 
+IDEAS = Path(__file__).parent / "ideas"
 SIMILARITY = 0.5
 """The share of a request's words that an idea must know, for the catalogue to take it as that idea."""
-_STOP_WORDS = frozenset(["a", "an", "and", "as", "at", "by", "for", "from", "in", "instead", "is", "it", "of", "on", "or", "the", "to", "try", "use", "with"])
+_STOP_WORDS = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "as",
+        "at",
+        "by",
+        "for",
+        "from",
+        "in",
+        "instead",
+        "is",
+        "it",
+        "of",
+        "on",
+        "or",
+        "the",
+        "to",
+        "try",
+        "use",
+        "with",
+    ]
+)
 
 
 class Variant(Record):
@@ -63,9 +87,10 @@ class Entry(Record):
 class Catalogue:
     """Answers every skill's questions from the entries on file."""
 
-    name = "catalogue"
-
-    def __init__(self, folder: Path = Path(__file__).parent / "ideas") -> None:
+    def __init__(self, folder: Path = IDEAS) -> None:
+        if not folder.is_dir():
+            raise UsageError(f"There is no folder {folder} with ideas.")
+        self.name = "catalogue" if folder == IDEAS else f"catalogue:{folder}"
         self._folder = folder
 
     @cached_property

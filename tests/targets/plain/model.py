@@ -4,13 +4,13 @@ from random import Random
 
 from settings import Configs
 
-TRUTH = (1.0, -2.0, 0.5, 1.5, -1.0, 2.0, -0.5, 1.0)
+TRUTH = (1.0, -2.0, 0.5, 1.5, -1.0, 2.0, -0.5, 0.4)  # the last one is the weight of a constant input
 NOISE = 0.5
 
 
 def sample(random: Random) -> tuple[list[float], float]:
     """Draw one input and its noisy target."""
-    inputs = [random.gauss(0, 1) for _ in TRUTH]
+    inputs = [*(random.gauss(0, 1) for _ in TRUTH[1:]), 1.0]
     return inputs, sum(w * x for w, x in zip(TRUTH, inputs)) + random.gauss(0, NOISE)
 
 
@@ -30,5 +30,6 @@ def gradient(weights: list[float], samples: list[tuple[list[float], float]]) -> 
 
 
 def train_step(weights: list[float], samples: list[tuple[list[float], float]], configs: Configs) -> list[float]:
-    """Return the weights after one step of descent."""
-    return [w - configs.rate * g for w, g in zip(weights, gradient(weights, samples))]
+    """Return the weights after one step of descent; without an intercept the constant's weight stays at zero."""
+    weights = [w - configs.rate * g for w, g in zip(weights, gradient(weights, samples))]
+    return weights if configs.intercept else [*weights[:-1], 0.0]

@@ -10,3 +10,4 @@ class Configs:
     output_dir: str = "."
     rate: float = 0.01
     batch: int = 8
+    intercept: bool = False
