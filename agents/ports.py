@@ -27,8 +27,8 @@ class Question:
 class Order:
     """One training run to be done. `flags` are (name, value) pairs, `splits` what is evaluated.
 
-    A run that is `alone` shares the machine with no other, so that its time counts; `keep_weights`
-    leaves its checkpoint in place.
+    A run that is `alone` shares the machine with no other, so that its time counts. A model that is `checked` is asked
+    more than its loss: whether it looks ahead, keeps state or sees its neighbours. `keep_weights` leaves its weights.
     """
 
     arm: Arm
@@ -39,6 +39,7 @@ class Order:
     flags: tuple[tuple[str, FlagValue], ...] = ()
     splits: tuple[Split, ...] = ()
     alone: bool = False
+    checked: bool = False
     keep_weights: bool = False
 
     @property

@@ -163,7 +163,7 @@ class LocalLaboratory:
         if status == "done":
             try:
                 report = read_report(output, self.target.metric)
-                values = self._evaluator.evaluate(tree, output, order.splits)
+                values = self._evaluator.evaluate(tree, output, order.splits, checked=order.checked)
                 if self.target.evaluation.self_reported:
                     values = dict.fromkeys(order.splits, report.value)
             except ReportMissing as missing:

@@ -87,20 +87,25 @@ class Evaluator:
     processes: Processes
     environment: dict[str, str]
 
-    def evaluate(self, tree: Path, output: Path, splits: tuple[Split, ...]) -> dict[Split, float]:
-        """Return the metric of a run on each split; raise ReportMissing if the run cannot be evaluated."""
+    def evaluate(self, tree: Path, output: Path, splits: tuple[Split, ...], *, checked: bool) -> dict[Split, float]:
+        """Return the metric of a run on each split.
+
+        Raises:
+            ReportMissing: the run cannot be evaluated.
+            ModelRefused: its model did not stand the checks.
+        """
         if not splits:
             return {}
         if self.target.evaluation.model:
-            return self._language_model(tree, output, splits)
+            return self._language_model(tree, output, splits, checked)
         return {split: self._command(output, split) for split in splits}
 
-    def _language_model(self, tree: Path, output: Path, splits: tuple[Split, ...]) -> dict[Split, float]:
+    def _language_model(self, tree: Path, output: Path, splits: tuple[Split, ...], checked: bool) -> dict[Split, float]:
         evaluation = self.target.evaluation
         command = [sys.executable, "-P", "-m", "agents.evaluation", "--tree", str(tree), "--run", str(output)]
         command += ["--model", evaluation.model, "--vocabulary", str(self._vocabulary())]
         command += ["--sequence_length", str(self.preset.sequence_length), "--sandbox", self.sandbox.name]
-        command += ["--threads", str(self.target.train.threads)]
+        command += ["--threads", str(self.target.train.threads), *(["--checks"] if checked else [])]
         for split in splits:
             command += ["--tokens", f"{split}={self.data / evaluation.tokens[split]}"]
         answer = self._answer(command, output, output / "evaluation.log")

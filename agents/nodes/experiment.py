@@ -14,6 +14,7 @@ from typing import Literal
 from langgraph.runtime import Runtime
 
 from agents.budget import REPORT_PAIRS, TIMING_PAIRS, affords
+from agents.errors import BaselineRefused
 from agents.nodes.regression import charge, flags_of
 from agents.ports import Context, Order
 from agents.records import Arm, Baseline, Experiment, Interval, Pair, Run, Stage, Version
@@ -80,11 +81,16 @@ class _Trial:
             flags=flags,
             splits=(split,) if split else (),
             alone=bool(more.get("alone", False)),
+            checked=bool(more.get("checked", False)),
             keep_weights=bool(more.get("keep_weights", False)),
         )
 
     def train(self, orders: Sequence[Order]) -> list[Run] | None:
-        """Return the runs of the orders, or None where the budget has no room for them."""
+        """Return the runs of the orders, or None where the budget has no room for them.
+
+        Raises:
+            BaselineRefused: the baseline, which trained well for the floor, failed.
+        """
         session = self.context.session
         spend = spend_of({**self.state, "runs": self.state.get("runs", {}) | charge(self.runs)})
         elapsed = {"wall_seconds": self.context.clock.elapsed()}
@@ -92,6 +98,9 @@ class _Trial:
             return None
         runs = self.context.laboratory.run(orders)
         self.runs += runs
+        for run in runs:
+            if run.arm == "baseline" and run.status != "done":
+                raise BaselineRefused(f"A run of the baseline failed with seed {run.seed}: {run.error}.")
         return runs
 
     @property
@@ -148,7 +157,9 @@ def _screen(trial: _Trial) -> Ending | None:
     recorded = trial.floor.runs
     for gate in SCREEN:
         batch = recorded[len(trial.visible) : gate.n]
-        runs = trial.train([trial.order("experiment", "screen", run.seed, "visible") for run in batch])
+        runs = trial.train(
+            [trial.order("experiment", "screen", run.seed, "visible", checked=run is recorded[0]) for run in batch]
+        )
         if runs is None:
             return "budget"
         if trial.failed():
@@ -246,7 +257,7 @@ def _fresh_pairs(trial: _Trial, stage: Literal["confirm", "report"], first: int,
     seeds = [seed(secret, f"confirmation {trial.bank}", index) for index in range(first, last)]
     orders = [trial.order("baseline", "confirm", number, "hidden") for number in seeds]
     orders += [
-        trial.order("experiment", "confirm", number, "hidden", keep_weights=index == 0)
+        trial.order("experiment", "confirm", number, "hidden", checked=index == 0, keep_weights=index == 0)
         for index, number in zip(range(first, last), seeds, strict=True)
     ]
     runs = trial.train(orders)
