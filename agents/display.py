@@ -141,7 +141,7 @@ class Display:
         going = self._going.pop(key)
         self._ended += 1
         value = run.visible if run.visible is not None else run.hidden if run.stage == "floor" else None
-        shown = f"{value:.4f}" if value is not None else run.error or run.status
+        shown = f"{value:.6g}" if value is not None else run.error or run.status
         self._say("run", f"{self._ended:>3}  {going.name}: {shown}, {run.train_seconds:.1f} s")
 
     def _open_live(self) -> Live:

@@ -29,7 +29,8 @@ import hmac
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from itertools import pairwise
+from statistics import fmean, median, stdev
 from typing import Literal, NamedTuple
 
 from scipy.special import stdtrit
@@ -238,17 +239,20 @@ def equal_time(visible_effect: Interval, speed_ratio: Interval, kappa: float | N
 def diverged(curve: Sequence[float], baseline_curves: Sequence[Sequence[float]]) -> bool:
     """Whether a training-loss curve ends diverged: not finite, or lost to the baselines and to its own past.
 
-    Each of its last 3 checks lies more than 5 step-sigma (the sd of the baselines' losses at that step) above
-    every baseline and above its own best. The second half spares a slow learner, which is bad but stable; the
-    last checks spare a spike that has healed. Curves hold losses of the same steps, in order.
+    Each of its last 3 checks lies above every baseline and above its own best by more than 5 times the larger of two
+    spreads: the sd of the baselines' losses at that step, and the median change from check to check of its own past.
+    So a slow learner, which is bad but stable, is spared even where its loss is noisy; the last checks spare a spike that
+    has healed. Curves hold losses of the same steps, in order.
     Raises ValueError: fewer than two baselines.
     """
     if curve and not math.isfinite(curve[-1]):
         return True
+    changes = [abs(after - before) for before, after in pairwise(curve[:-3])]
+    own = median(changes) if changes else 0.0
 
     def lost(check: int) -> bool:
         losses = [baseline[check] for baseline in baseline_curves]
-        return curve[check] > max(*losses, min(curve[: check + 1])) + 5 * stdev(losses)
+        return curve[check] > max(*losses, min(curve[: check + 1])) + 5 * max(stdev(losses), own)
 
     return len(curve) >= 3 and all(lost(check) for check in range(len(curve) - 3, len(curve)))
 

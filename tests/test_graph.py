@@ -30,7 +30,7 @@ BETTER = plan("An intercept", ("intercept", False, True))
 def run(folder: Path, researcher: str, *options: str) -> tuple[int, dict[str, Any]]:
     """Start a session, follow it, and return its exit code and what `circle show` says of it."""
     ended = circle(folder, "start", "--turbo", "--researcher", researcher, *options, "Change the rate")
-    assert ended.stderr.startswith("session "), ended.stderr
+    assert ended.returncode in (0, 3), ended.stderr
     return ended.returncode, shown(folder, session_id(ended.stderr))
 
 
@@ -112,10 +112,10 @@ CAUSES = {
         guarded(
             "        weights = [w - 300 * configs.rate * g for w, g in zip(weights, gradient(weights, samples))]\n"
         ),
-        ("loss", "implementation", ""),
+        ("loss", "theory", "diverged on 2 seeds"),
     ),
     "harmful": (
-        guarded("        weights = [0.99 * w for w in weights]\n"),
+        guarded("        weights = [0.998 * w for w in weights]\n"),
         ("loss", "theory", "Harmful"),
     ),
 }

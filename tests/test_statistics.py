@@ -331,25 +331,27 @@ def test_a_faster_experiment_gains_and_a_worthless_kappa_costs_nothing() -> None
 # -- divergence
 
 BASELINES = (
-    [4.0, 3.0, 2.5, 2.3, 2.2],
-    [4.1, 3.1, 2.4, 2.2, 2.1],
-    [3.9, 2.9, 2.6, 2.4, 2.3],
+    [4.0, 3.0, 2.5, 2.3, 2.2, 2.1, 2.1, 2.1, 2.1],
+    [4.1, 3.1, 2.4, 2.2, 2.1, 2.2, 2.0, 2.0, 2.0],
+    [3.9, 2.9, 2.6, 2.4, 2.3, 2.0, 2.2, 2.2, 2.2],
 )  # sd 0.1 everywhere
+FALL = [4.0, 3.0, 2.6, 2.5, 2.4, 2.4]
 
 
 @pytest.mark.parametrize(
     ("curve", "answer"),
     [
-        ([4.0, 3.0, 2.5, 2.3, 2.2], False),
-        ([4.0, 2.5, 4.0, 5.0, 6.0], True),
-        ([4.0, 3.0, 9.0, 9.0, math.nan], True),
-        ([4.0, 3.0, 2.5, math.inf], True),
-        ([9.0, 8.0, 7.0, 6.0, 5.0], False),  # slow and far above every baseline, but it learns
-        ([4.0, 2.5, 9.0, 9.0, 2.3], False),  # a spike that healed
-        ([4.0, 2.4, 3.2, 3.0, 2.9], True),  # at least 0.5 above 2.6, 2.4, 2.3 and its own 2.4
-        ([4.0, 2.4, 3.2, 3.0, 2.85], False),  # the last check is 0.45 above
-        ([4.0, 1.0, 2.5, 2.3, 2.2], False),  # back among the baselines after a lucky check
-        ([4.0, 3.0, 2.5, 2.3, 9.0], False),  # one bad check is no divergence
+        ([*FALL, 2.3, 2.3, 2.3], False),
+        ([*FALL, 4.0, 5.0, 6.0], True),
+        ([*FALL, 9.0, 9.0, math.nan], True),
+        ([*FALL, math.inf], True),
+        ([9.0, 8.5, 8.0, 7.5, 7.0, 6.5, 6.0, 5.5, 5.0], False),  # slow and far above every baseline, but it learns
+        ([4.0, 5.1, 3.8, 5.3, 4.1, 5.2, 5.0, 5.3, 5.1], False),  # bad, noisy and stable
+        ([*FALL, 9.0, 9.0, 2.3], False),  # a spike that healed
+        ([*FALL, 3.2, 3.0, 2.95], True),  # at least 0.5 above the baselines' 2.2 and its own 2.4
+        ([*FALL, 3.2, 3.0, 2.85], False),  # the last check is 0.45 above its own best
+        ([4.0, 1.0, *FALL[2:], 2.3, 2.2, 2.1], False),  # back among the baselines after a lucky check
+        ([*FALL, 2.3, 2.3, 9.0], False),  # one bad check is no divergence
         ([4.0, 9.0], False),
         ([], False),
     ],

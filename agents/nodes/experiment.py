@@ -315,8 +315,7 @@ def _lost(run: Run, curves: Sequence[Sequence[float]], baseline: Run) -> bool:
 def _result(trial: _Trial, ended: Ending) -> Experiment:
     gains = trial.reported if len(trial.reported) >= 2 else trial.hidden if len(trial.hidden) >= 2 else trial.visible
     whole = interval(gains) if gains else None
-    pairs = [pair for pair in trial.pairs if pair.baseline is not None and pair.experiment is not None]
-    pairs = [pair for pair in pairs if (pair.stage == "screen") == (gains is trial.visible)]
+    pairs = [pair for pair in trial.pairs if (pair.stage == "screen") == (gains is trial.visible)] if gains else []
     worst = min(zip(trial.hidden, trial.pairs[len(trial.visible) :], strict=False), default=None, key=lambda it: it[0])
     return Experiment(
         pairs=tuple(trial.pairs),

@@ -81,7 +81,9 @@ def _environment() -> Environment:
 
 def number(value: float | None, digits: int = 4) -> str:
     """Return a number for reading; a dash where nothing was measured."""
-    return "-" if value is None else f"{value:.{digits}f}"
+    if value is None:
+        return "-"
+    return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.3g}"
 
 
 def span(interval: Interval | tuple[float, float] | None, digits: int = 4) -> str:
