@@ -241,8 +241,8 @@ def diverged(curve: Sequence[float], baseline_curves: Sequence[Sequence[float]])
 
     Each of its last 3 checks lies above every baseline and above its own best by more than 5 times the larger of two
     spreads: the sd of the baselines' losses at that step, and the median change from check to check of its own past.
-    So a slow learner, which is bad but stable, is spared even where its loss is noisy; the last checks spare a spike that
-    has healed. Curves hold losses of the same steps, in order.
+    So a slow learner, which is bad but stable, is spared even where its loss is noisy; the last checks spare a spike
+    that has healed. Curves hold losses of the same steps, in order.
     Raises ValueError: fewer than two baselines.
     """
     if curve and not math.isfinite(curve[-1]):

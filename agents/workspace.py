@@ -162,7 +162,8 @@ class GitWorkspace:
 
         with self._repo() as repo:
             try:
-                repo.git.merge("--no-ff", "--no-edit", branch)
+                with repo.git.custom_environment(**_IDENTITY):
+                    repo.git.merge("--no-ff", "--no-edit", branch)
             except GitCommandError as error:
                 raise TargetError(f"{branch} could not be merged: {_why(error)}") from error
             return str(repo.git.rev_parse("HEAD"))

@@ -1,0 +1,74 @@
+"""One watched process: what the parent sees, however the child ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from agents.errors import Interrupted
+from agents.laboratory.process import Ended, Processes
+
+PROGRESS = re.compile(r"step (?P<step>\d+)/(?P<steps>\d+) loss (?P<loss>\S+)")
+
+
+def watch(folder: Path, code: str, seconds: float = 30.0, processes: Processes | None = None) -> Ended:
+    """Watch a Python program to its end."""
+    return (processes or Processes()).watch(
+        [sys.executable, "-u", "-c", code],
+        cwd=folder,
+        log=folder / "log.txt",
+        timeout_seconds=seconds,
+        environment=os.environ,
+        progress=PROGRESS,
+    )
+
+
+def test_steps_losses_and_the_last_words_are_seen(tmp_path: Path) -> None:
+    code = "for s in range(1, 41): print(f'step {s}/40 loss {5 / s}')\nraise SystemExit('bye')"
+    ended = watch(tmp_path, code)
+    assert (ended.returncode, ended.timed_out, ended.diverged) == (1, False, False)
+    assert ended.steps == tuple(range(1, 41)) and ended.losses[-1] == 5 / 40
+    assert ended.tail == ("bye",) and "step 7/40" in (tmp_path / "log.txt").read_text()
+    assert ended.seconds_per_step is not None and ended.seconds_per_step < 1
+    assert ended.peak_memory_bytes > 1_000_000
+
+
+def test_a_loss_that_is_no_number_is_divergence(tmp_path: Path) -> None:
+    ended = watch(tmp_path, "print('step 1/2 loss 1.0'); print('step 2/2 loss nan')")
+    assert ended.diverged and ended.seconds_per_step is None
+
+
+def test_a_process_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    ended = watch(tmp_path, "import threading; threading.Event().wait()", seconds=0.5)
+    assert ended.timed_out and ended.returncode < 0
+
+
+def test_output_without_end_or_line_is_bounded(tmp_path: Path) -> None:
+    ended = watch(tmp_path, "import sys; sys.stdout.write('x' * 300000); sys.stdout.buffer.write(b'\\xff\\n')")
+    assert ended.returncode == 0 and len(ended.tail) <= 20
+
+
+def test_ending_all_says_nothing_of_what_was_ended(tmp_path: Path) -> None:
+    """A run that was killed with its session is no crash of the code under test."""
+    processes = Processes()
+    heard = threading.Event()
+    timer = threading.Thread(target=lambda: (heard.wait(), processes.end_all()))
+    timer.start()
+    with pytest.raises(Interrupted):
+        processes.watch(
+            [sys.executable, "-u", "-c", "print('step 1/2 loss 1'); import threading; threading.Event().wait()"],
+            cwd=tmp_path,
+            log=tmp_path / "log.txt",
+            timeout_seconds=30,
+            environment=os.environ,
+            progress=PROGRESS,
+            hear=lambda step, steps, loss: heard.set(),
+        )
+    timer.join()
+    with pytest.raises(Interrupted):
+        watch(tmp_path, "print('never started')", processes=processes)
