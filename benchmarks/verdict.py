@@ -66,9 +66,7 @@ def screened(gains: Floats, sigma: Floats) -> tuple[Bools, NDArray[np.int_]]:
     return alive, runs
 
 
-def arms(
-    rng: np.random.Generator, versions: int, pairs: int, gain: float, rho: float
-) -> tuple[Floats, Floats]:
+def arms(rng: np.random.Generator, versions: int, pairs: int, gain: float, rho: float) -> tuple[Floats, Floats]:
     """Losses of both arms, [versions, pairs] each: sd 1, correlation rho, the experiment lower by `gain`."""
     shared, own, other = rng.standard_normal((3, versions, pairs))
     mix = math.sqrt(1 - rho)
@@ -79,17 +77,13 @@ def size(rng: np.random.Generator, versions: int = 400_000) -> Iterable[list[Any
     """False victories of one confirmation of a useless version."""
 
     def share(differences: Floats, name: str) -> list[Any]:
-        return [name] + [
-            f"{100 * confirmed(differences, BOUNDARIES[key])[0].mean():.2f} %" for key in BOUNDARIES
-        ]
+        return [name] + [f"{100 * confirmed(differences, BOUNDARIES[key])[0].mean():.2f} %" for key in BOUNDARIES]
 
     shape = (versions, PAIRS)
     yield share(rng.standard_normal(shape), "normal noise")
     base, noise = rng.standard_normal((2, *shape))
     yield share(base - 2 * noise, "the experiment's noise doubled")
-    yield share(
-        base - rng.standard_t(4, shape) / math.sqrt(2), "the experiment's noise heavy-tailed (t, 4 df)"
-    )
+    yield share(base - rng.standard_t(4, shape) / math.sqrt(2), "the experiment's noise heavy-tailed (t, 4 df)")
     skewed = rng.exponential(1.0, shape) - 1
     yield share(base - skewed, "the experiment's noise right-skewed (exponential)")
     yield share(base - 2 * skewed, "... and doubled")
@@ -102,9 +96,7 @@ def power(rng: np.random.Generator, versions: int = 60_000) -> Iterable[list[Any
         for gain in (0.0, 0.5, 1.0, 1.5, 2.0, 3.0):
             floor, tried = arms(rng, versions, FLOOR, gain, rho)
             alive, runs = screened((floor - tried)[:, :4], floor.std(1, ddof=1))
-            won, pairs = confirmed(
-                np.subtract(*arms(rng, versions, PAIRS, gain, rho)), BOUNDARIES["standard"]
-            )
+            won, pairs = confirmed(np.subtract(*arms(rng, versions, PAIRS, gain, rho)), BOUNDARIES["standard"])
             whole = runs + alive * 2 * pairs
             alone = f"{won.mean():.3f}", f"{pairs.mean():.1f}"
             both = f"{(alive & won).mean():.3f}", f"{whole.mean():.1f}"
@@ -206,9 +198,7 @@ def measure(
     answer = None
     if hidden is not None:
         differences = np.subtract(*arms(rng, 1, PAIRS, hidden, RHO))[0].tolist()
-        decisions = [
-            confirm(differences[: look.n], BOUNDARIES["standard"]) for look in BOUNDARIES["standard"]
-        ]
+        decisions = [confirm(differences[: look.n], BOUNDARIES["standard"]) for look in BOUNDARIES["standard"]]
         answer = next(decision for decision in decisions if decision != "more")
     facts: dict[str, Any] = {
         "sigma": noise_floor(baseline[0].tolist()).std,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import math
 import os
 import platform
 import re
@@ -21,11 +22,11 @@ from typing import Any
 
 from agents.errors import Interrupted, LaboratoryError
 from agents.journal import Journal
-from agents.laboratory.measurement import Evaluator, ModelRefused, ReportMissing, read_report, sha256_of
+from agents.laboratory.measurement import Evaluator, ModelRefused, Report, ReportMissing, read_report, sha256_of
 from agents.laboratory.process import Ended, Processes
 from agents.laboratory.sandbox import Sandbox
 from agents.ports import Order, Reporter, Workspace, silent
-from agents.records import Run, RunStatus, digest
+from agents.records import Run, RunStatus, Split, digest
 from agents.settings import Preset, Target
 
 
@@ -50,6 +51,7 @@ class LocalLaboratory:
 
     def baseline_key(self, base: str, preset: str, train_tokens: int) -> str:
         """Return a hash of all that decides a baseline run but its seed: code, data, scale, machine."""
+        self._ensure_data()
         code = self.workspace.tree_sha256(base, self.target.paths.training)
         return digest([code, self._data_sha256, preset, train_tokens, self._fingerprint])[:16]
 
@@ -75,6 +77,7 @@ class LocalLaboratory:
         Raises:
             Interrupted: the session was asked to stop; what has been trained is on record.
         """
+        self._ensure_data()
         alone = any(order.alone for order in orders)
         with ThreadPoolExecutor(max_workers=1 if alone else self.workers) as pool:
             futures = [pool.submit(self._once, order) for order in orders]
@@ -163,13 +166,12 @@ class LocalLaboratory:
         if status == "done":
             try:
                 report = read_report(output, self.target.metric)
-                values = self._evaluator.evaluate(tree, output, order.splits, checked=order.checked)
-                if self.target.evaluation.self_reported:
-                    values = dict.fromkeys(order.splits, report.value)
+                values = self._values(order, tree, output, report)
             except ReportMissing as missing:
                 status, error = "crashed", str(missing)
             except ModelRefused as refused:
                 status, error = "refused", str(refused)
+        seen = [(step, loss) for step, loss in zip(ended.steps, ended.losses, strict=True) if math.isfinite(loss)]
         return Run(
             key=order.key,
             arm=order.arm,
@@ -183,8 +185,8 @@ class LocalLaboratory:
             hidden=values.get("hidden"),
             reported=report.value if report else None,
             steps=ended.steps[-1] if ended.steps else 0,
-            losses=tuple(loss for loss in ended.losses if loss == loss),
-            loss_steps=ended.steps,
+            losses=tuple(loss for _, loss in seen),
+            loss_steps=tuple(step for step, _ in seen),
             history=report.history if report else (),
             seconds_per_step=ended.seconds_per_step,
             peak_memory_bytes=ended.peak_memory_bytes,
@@ -194,6 +196,11 @@ class LocalLaboratory:
             error=error,
             folder=str(output.relative_to(self.home)),
         )
+
+    def _values(self, order: Order, tree: Path, output: Path, report: Report) -> dict[Split, float]:
+        if self.target.evaluation.self_reported:
+            return dict.fromkeys(order.splits, report.value)
+        return self._evaluator.evaluate(tree, output, order.splits, checked=order.checked)
 
     @cached_property
     def _evaluator(self) -> Evaluator:
@@ -213,17 +220,18 @@ class LocalLaboratory:
 
     @cached_property
     def _data(self) -> Path:
-        """The data that the base commit prepares, made once for a tree and a preset."""
-        prepare = self.target.data.prepare
+        """Where the data lies that the base commit prepares; one folder for a tree and a preset."""
         code = self.workspace.tree_sha256(self.base, self.target.paths.training)
-        folder = self.home / "data" / digest([code, prepare, self.preset])[:16]
-        if prepare and not folder.is_dir():
-            self.report("preparing data")
-            folder.parent.mkdir(exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as scratch:
-                self._prepare(Path(scratch) / "data")
-                (Path(scratch) / "data").rename(folder)
-        return folder
+        return self.home / "data" / digest([code, self.target.data.prepare, self.preset])[:16]
+
+    def _ensure_data(self) -> None:
+        if not self.target.data.prepare or self._data.is_dir():
+            return
+        self.report("preparing data")
+        self._data.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", dir=self._data.parent) as scratch:
+            self._prepare(Path(scratch) / "data")
+            (Path(scratch) / "data").rename(self._data)
 
     def _prepare(self, folder: Path) -> None:
         tree = self.workspace.export(self.base)
