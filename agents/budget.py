@@ -23,6 +23,7 @@ class Forecast:
 
     fewest_runs: int
     most_runs: int
+    runs_a_version: int
     fewest_minutes: float
     most_minutes: float
     smallest_effect: float
@@ -43,7 +44,7 @@ def forecast(session: Session, preset: Preset, recorded: Sequence[Run]) -> Forec
     values = [run.visible for run in recorded if run.visible is not None]
     sigma = noise_floor(values).std if values else 1.0
     effect = smallest_provable_effect(math.sqrt(2) * sigma, looks)
-    return Forecast(fewest, most, fewest * minutes, most * minutes, effect, in_sigmas=not values)
+    return Forecast(fewest, most, most - floor, fewest * minutes, most * minutes, effect, in_sigmas=not values)
 
 
 def exhausted(state: State) -> str | None:

@@ -43,7 +43,9 @@ class Display:
     def __init__(self, console: Console) -> None:
         self._console, self._lock = console, threading.RLock()
         self._going: dict[str, _Going] = {}
-        self._node, self._ended, self._live = "", 0, None if not console.is_terminal else self._open_live()
+        self._node, self._ended, self._pairs = "", 0, 0
+        self._most_runs, self._runs_a_version, self._seconds = 0, 0, 0.0
+        self._live = self._open_live() if console.is_terminal else None
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -67,6 +69,7 @@ class Display:
         self._node = name
 
     def _on_forecast(self, forecast: Any, metric: str) -> None:
+        self._most_runs, self._runs_a_version = forecast.most_runs, forecast.runs_a_version
         unit = (
             f"{forecast.smallest_effect:.1f} sigma of" if forecast.in_sigmas else f"{forecast.smallest_effect:.4f} in"
         )
@@ -87,6 +90,7 @@ class Display:
         )
 
     def _on_plan(self, version: Any) -> None:
+        self._pairs, self._most_runs = 0, self._ended + self._runs_a_version
         flags = " ".join(f"{flag.name}={flag.value}" for flag in version.plan.flags)
         self._say(f"V{version.n} plan", f"{version.plan.title} ({flags})")
 
@@ -140,6 +144,8 @@ class Display:
     def _on_run_ended(self, key: str, run: Run) -> None:
         going = self._going.pop(key)
         self._ended += 1
+        self._seconds += run.train_seconds
+        self._pairs += run.arm == "experiment" and run.stage in ("screen", "confirm")
         value = run.visible if run.visible is not None else run.hidden if run.stage == "floor" else None
         shown = f"{value:.6g}" if value is not None else run.error or run.status
         self._say("run", f"{self._ended:>3}  {going.name}: {shown}, {run.train_seconds:.1f} s")
@@ -155,9 +161,12 @@ class Display:
         from rich.table import Table
 
         table = Table.grid(padding=(0, 2))
-        table.add_row(f"[bold cyan]{self._node}[/]", f"{self._ended} runs done", "", "", "")
+        left = max(0, self._most_runs - self._ended)
+        minutes = left * self._seconds / max(1, self._ended) / 60 / max(1, len(self._going))
+        done = f"{self._ended} runs and {self._pairs} pairs done"
+        table.add_row(f"[bold cyan]{self._node}[/]", done, f"at most {left} runs", f"and {minutes:.0f} min left", "")
         for going in self._going.values():
             progress = f"step {going.step}/{going.steps}" if going.steps else "starting"
-            speed, left = f"{going.tokens_per_second:,.0f} tokens/s", f"{going.seconds_left:.0f} s left"
-            table.add_row("", going.name, progress, f"loss {going.loss:.4f}", f"{speed}, {left}")
+            speed = f"{going.tokens_per_second:,.0f} tokens/s, {going.seconds_left:.0f} s left"
+            table.add_row("", going.name, progress, f"loss {going.loss:.4f}", speed)
         return table
