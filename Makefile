@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 CIRCLE := $(VENV)/bin/circle
-IDEA ?= Value residual attention
+IDEA ?= Let every token see its neighbours without attention
 
 .PHONY: run setup test test-all lint
 

@@ -105,28 +105,29 @@ class Configs:
 
 
 BLUEBERRY = Configs()
-CPU = replace(
+CPU = replace(  # tuned: docs/research/cpu_preset.md
     BLUEBERRY,
-    train_tokens=409_600,
+    train_tokens=614_400,
     eval_tokens=16_384,
     threads=1,
     vocab_size=2048,
     max_seq_len=128,
-    d_model=128,
-    n_layers=3,
-    n_heads=4,
-    n_kv_heads=4,
-    d_ff=512,
+    d_model=64,
+    n_layers=2,
+    n_heads=2,
+    n_kv_heads=2,
+    d_ff=256,
     rope_base=1000.0,
     tie_embeddings=False,
     zero_init=True,
-    muon_lr=0.02,
-    muon_weight_decay=0.1,
-    adamw_lr=0.01,
-    embedding_lr=0.02,
+    batch_size=16,
+    muon_lr=0.03,
+    muon_momentum=0.9,
+    adamw_lr=0.02,
+    embedding_lr=0.005,
     weight_decay=0.0,
     schedule="wsd",
-    cooldown_ratio=0.6,
+    cooldown_ratio=0.5,
 )
 SMOKE = replace(
     CPU,
@@ -136,9 +137,8 @@ SMOKE = replace(
     vocab_size=512,
     max_seq_len=64,
     d_model=32,
-    n_layers=2,
-    n_heads=2,
     n_kv_heads=1,
     d_ff=64,
+    batch_size=8,
 )
 PRESETS = {"blueberry": BLUEBERRY, "cpu": CPU, "smoke": SMOKE}
