@@ -67,14 +67,10 @@ class Muon(Optimizer):
         by_shape: dict[torch.Size, list[Tensor]] = {}
         for parameter in params:
             if parameter.ndim != 2:
-                raise ValueError(
-                    f"Muon is for matrices, not for a parameter of shape {tuple(parameter.shape)}"
-                )
+                raise ValueError(f"Muon is for matrices, not for a parameter of shape {tuple(parameter.shape)}")
             by_shape.setdefault(parameter.shape, []).append(parameter)
         groups = [{"params": alike} for alike in by_shape.values()]
-        super().__init__(
-            groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "dtype": dtype}
-        )
+        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "dtype": dtype})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]

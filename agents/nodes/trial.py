@@ -1,0 +1,145 @@
+"""One experiment while it is being run: what may be ordered, and what has been measured so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from agents.budget import affords
+from agents.errors import BaselineRefused
+from agents.nodes.regression import charge, flags_of
+from agents.ports import Context, Order
+from agents.records import Arm, Baseline, Experiment, Interval, Pair, Run, Split, Stage, Version
+from agents.state import State, spend_of, versions_of
+from agents.statistics import MAX_ATTEMPTS, Floor, cohens_d, diverged, gain, interval, skewness, t_statistic
+
+Ending = Literal["failed run", "screen", "too costly", "refused", "confirmed", "budget"]
+PairStage = Literal["screen", "confirm", "report"]
+_FEW = 4
+
+
+@dataclass
+class Trial:
+    """What the stages of an experiment share. Gains are by stage: the screen's visible, the others hidden."""
+
+    context: Context
+    state: State
+    version: Version
+    floor: Baseline
+    runs: list[Run] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
+    gains: dict[PairStage, list[float]] = field(default_factory=lambda: {"screen": [], "confirm": [], "report": []})
+    speed: Interval | None = None
+    memory: float | None = None
+    kappa: float | None = None
+    timed: Interval | None = None
+    retrained: bool = False
+
+    def order(self, arm: Arm, stage: Stage, seed: int, split: Split | None = None) -> Order:
+        """Return the order of one whole run of this version, or of the base commit for the baseline arm."""
+        assert self.version.patch is not None
+        session = self.context.session
+        commit = self.version.patch.commit if arm == "experiment" else session.base
+        flags = flags_of(self.version) if arm == "experiment" else ()
+        splits: tuple[Split, ...] = (split,) if split else ()
+        return Order(arm, stage, seed, commit, session.train_tokens, flags=flags, splits=splits)
+
+    def train(self, orders: Sequence[Order]) -> list[Run] | None:
+        """Return the runs of the orders, or None where the budget has no room for them.
+
+        Raises:
+            BaselineRefused: the baseline, which trained well for the floor, failed.
+        """
+        session = self.context.session
+        spend = spend_of({**self.state, "runs": self.state.get("runs", {}) | charge(self.runs)})
+        elapsed = {"wall_seconds": self.context.clock.elapsed()}
+        if not affords(session.budget, spend.model_copy(update=elapsed), len(orders), session.workers):
+            return None
+        runs = self.context.laboratory.run(orders)
+        self.runs += runs
+        for run in runs:
+            if run.arm == "baseline" and run.status != "done":
+                raise BaselineRefused(f"A run of the baseline failed with seed {run.seed}: {run.error}.")
+        return runs
+
+    def pair_up(self, old: Sequence[Run], new: Sequence[Run], stage: PairStage) -> None:
+        """Take note of pairs, and of the gains of those that both have a metric."""
+        for one, other in zip(old, new, strict=True):
+            before, after = _metric(one, stage), _metric(other, stage)
+            self.pairs.append(Pair(seed=one.seed, baseline=before, experiment=after, stage=stage))
+            if before is not None and after is not None:
+                self.gains[stage].append(gain(before, after, self.floor.direction))
+
+    @property
+    def bank(self) -> int:
+        """The number of the seeds' bank: after so many confirmations on one, the next has new baselines."""
+        earlier = [old.experiment for old in versions_of(self.state)[:-1] if old.experiment]
+        confirmed = [experiment for experiment in earlier if any(pair.stage == "confirm" for pair in experiment.pairs)]
+        return len(confirmed) // MAX_ATTEMPTS
+
+    @property
+    def visible_effect(self) -> Interval | None:
+        """The gain at equal tokens with its 90 % interval; a few pairs borrow the floor's spread."""
+        gains = self.gains["screen"]
+        if not gains:
+            return None
+        sigma = Floor(self.floor.n, self.floor.mean, self.floor.std)
+        return interval(gains, 0.90, floor=sigma if len(gains) < _FEW else None)
+
+    @property
+    def failed(self) -> list[Run]:
+        """The experiment's runs that failed, or whose loss left every baseline's curve for good."""
+        return [run for run in self.runs if run.arm == "experiment" and (run.status != "done" or self._lost(run))]
+
+    def _lost(self, run: Run) -> bool:
+        first = self.floor.runs[0]
+        comparable = (run.train_tokens, run.loss_steps) == (first.train_tokens, first.loss_steps)
+        return comparable and diverged(run.losses, [old.losses for old in self.floor.runs])
+
+    def result(self, ended: Ending) -> Experiment:
+        """Return all of it as a record; the effect is that of the newest stage with at least two pairs."""
+        newest_first: tuple[PairStage, ...] = ("report", "confirm", "screen")
+        stage = next((name for name in newest_first if len(self.gains[name]) >= 2), None)
+        gains = self.gains[stage] if stage else []
+        whole = interval(gains) if gains else None
+        pairs = [pair for pair in self.pairs if pair.stage == stage]
+        return Experiment(
+            pairs=tuple(self.pairs),
+            ended=ended,
+            effect=whole.mean if whole else None,
+            ci=(whole.low, whole.high) if whole else None,
+            t=_finite(t_statistic(gains)) if gains else None,
+            cohens_d=cohens_d(
+                [pair.baseline for pair in pairs if pair.baseline is not None],
+                [pair.experiment for pair in pairs if pair.experiment is not None],
+                self.floor.direction,
+            ),
+            visible_effect=self.visible_effect,
+            speed_ratio=self.speed,
+            memory_ratio=self.memory,
+            kappa=self.kappa,
+            equal_time_effect=self.timed,
+            retrained=self.retrained,
+            screened=tuple(run for run in self.runs if run.stage == "screen"),
+            failed_runs=tuple(self.failed),
+            worst_seed=self._worst_seed(),
+            skewness=skewness(self.gains["confirm"]),
+            promising=ended not in ("failed run", "screen", "too costly"),
+        )
+
+    def _worst_seed(self) -> int | None:
+        confirmed = [pair for pair in self.pairs if pair.stage == "confirm"]
+        gains = self.gains["confirm"]
+        if not gains or len(gains) != len(confirmed):
+            return None
+        return confirmed[gains.index(min(gains))].seed
+
+
+def _metric(run: Run, stage: PairStage) -> float | None:
+    return run.visible if stage == "screen" else run.hidden
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
