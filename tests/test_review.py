@@ -140,6 +140,18 @@ def test_an_honest_patch_passes(name: str, patched: Patched) -> None:
     assert not [issue for issue in issues if issue.severity == "CRITICAL"]
 
 
+def test_a_module_that_is_named_as_its_flag_is_not_the_flag(patched: Patched) -> None:
+    schedule = '    schedule: str = setting("constant", "shape of the learning rate")\n'
+    patched.edit("trainer/config.py", schedule, schedule + FIELD)
+    embedding = "        self.embedding = nn.Embedding(vocab_size, configs.d_model)\n"
+    made = "        self.smear = RMSNorm(configs.d_model) if configs.smear else None\n"
+    patched.edit("trainer/model.py", embedding, embedding + made)
+    embedded = "        x = self.embedding(tokens)\n"
+    used = "        if self.smear is not None:\n            x = self.smear(x)\n"
+    issues = patched.edit("trainer/model.py", embedded, embedded + used).review()
+    assert not [issue for issue in issues if issue.severity == "CRITICAL"], issues
+
+
 def test_flags_alone_pass_with_the_declared_or_the_presets_default(patched: Patched) -> None:
     assert (
         patched.review(

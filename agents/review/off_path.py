@@ -326,6 +326,8 @@ def _value(node: ast.expr, off: Off) -> object:
             return UNKNOWN if truth is UNKNOWN else _value(body if truth else orelse, off)
         case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARE:
             pair = _value(left, off), _value(right, off)
+            if pair[1] is None and pair[0] is not None:
+                return UNKNOWN  # no flag is ever None: the name is that of something made from the flag
             try:
                 return UNKNOWN if UNKNOWN in pair else _COMPARE[type(op)](*pair)
             except TypeError:
