@@ -323,8 +323,6 @@ class Budget(Record):
     max_versions: int = 4
     max_runs: int | None = None
     max_hours: float | None = None
-    max_usd: float | None = None
-    max_tokens: int | None = None
 
 
 class Tried(Record):
