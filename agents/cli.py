@@ -122,11 +122,9 @@ def start(
 @app.command("list")
 def list_(target: TargetOption = None, json_: JsonOption = False) -> None:
     """List the sessions of the target, newest first."""
-    home = _home(target)
-    opened = [home.find(name) for name in home.session_ids()]
     rows = [
         {"id": o.session.id, "status": o.status(), "idea": o.session.idea.text, "started_at": o.session.started_at}
-        for o in opened
+        for o in _home(target).sessions()
     ]
     if json_:
         print(json.dumps(rows, indent=1))

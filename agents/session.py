@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -23,6 +24,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
+
+from pydantic import ValidationError
 
 from agents.errors import CircleError, Interrupted, SessionError
 from agents.journal import Journal, JournaledClock, JournaledResearcher
@@ -105,25 +108,30 @@ class Home:
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self.workspace.exclude("/.circle/")
 
-    def session_ids(self) -> list[str]:
-        """Return the ids of all sessions, newest first."""
-        files = (self.folder / "sessions").glob("*/session.json")
-        return sorted((file.parent.name for file in files), reverse=True)
+    def sessions(self) -> list[Opened]:
+        """Return the sessions that this version of Circle can read, newest first."""
+        names = sorted((file.parent.name for file in (self.folder / "sessions").glob("*/session.json")), reverse=True)
+        found = []
+        for name in names:
+            with contextlib.suppress(SessionError):
+                found.append(self.find(name))
+        return found
 
     def find(self, name: str) -> Opened:
-        """Return a session by its id; raise SessionError if there is none."""
-        folder = self.folder / "sessions" / name
+        """Return a session by its id; raise SessionError if there is none that can be read."""
+        file = self.folder / "sessions" / name / "session.json"
         try:
-            session = Session.model_validate_json((folder / "session.json").read_bytes())
-        except (OSError, ValueError):
+            return Opened(self, Session.model_validate_json(file.read_bytes()))
+        except OSError:
             raise SessionError(
                 f"There is no session {name!r} in {self.folder}: circle list shows what there is."
             ) from None
-        return Opened(self, session)
+        except ValidationError:
+            raise SessionError(f"Session {name!r} cannot be read: {file} is damaged, or of another version.") from None
 
     def tried(self, tree_sha256: str) -> tuple[Tried, ...]:
         """Return what earlier sessions tried on the same training code."""
-        summaries = [self.find(name).summary() for name in reversed(self.session_ids())]
+        summaries = [opened.summary() for opened in reversed(self.sessions())]
         kept = [summary for summary in summaries if summary.get("tree") == tree_sha256]
         return tuple(Tried.model_validate(item) for summary in kept for item in summary["tried"])
 

@@ -214,3 +214,13 @@ def test_a_baseline_that_cannot_carry_a_verdict_is_refused(
     ended = circle(plain, "start", "--turbo", "--researcher", script(), "Rate")
     assert ended.returncode == 1 and words in ended.stderr and "Traceback" not in ended.stderr
     assert shown(plain, session_id(ended.stderr))["status"] == "failed"
+
+
+def test_a_damaged_session_does_not_stand_in_the_way(plain: Path, script: Script) -> None:
+    """It is told by its name when asked for, and left out of lists and memories."""
+    name = session_id(circle(plain, "start", "--researcher", script(BETTER, change(), review()), "Rate").stderr)
+    (plain / ".circle" / "sessions" / name / "session.json").write_text('{"id": ')
+    told = circle(plain, "show", name)
+    assert told.returncode == 1 and "damaged" in told.stderr
+    assert circle(plain, "list", "--json").stdout.strip() == "[]"
+    assert circle(plain, "start", "--researcher", script(BETTER, change(), review()), "Rate").returncode == 4
