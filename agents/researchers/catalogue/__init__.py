@@ -184,7 +184,7 @@ class Catalogue:
         if not fitting:
             return {
                 "exhausted": True,
-                "change": f"the catalogue has no further variant that answers a {verdict['cause']} failure.",
+                "change": f"the catalogue has no further variant for a failure by {verdict['cause']}.",
             }
         variant = fitting[0]
         return {"exhausted": False, "change": f"{variant.title}: {variant.method}", "variant": variant.name}
