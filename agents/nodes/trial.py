@@ -65,11 +65,12 @@ class Trial:
         return runs
 
     def pair_up(self, old: Sequence[Run], new: Sequence[Run], stage: PairStage) -> None:
-        """Take note of pairs, and of the gains of those that both have a metric."""
+        """Take note of pairs, and of their gains; a run that failed is no difference."""
+        failed = self.failed
         for one, other in zip(old, new, strict=True):
             before, after = _metric(one, stage), _metric(other, stage)
             self.pairs.append(Pair(seed=one.seed, baseline=before, experiment=after, stage=stage))
-            if before is not None and after is not None:
+            if before is not None and after is not None and other not in failed:
                 self.gains[stage].append(gain(before, after, self.floor.direction))
 
     @property

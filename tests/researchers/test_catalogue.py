@@ -196,6 +196,7 @@ def test_an_entrys_own_words_mean_it(entry: Entry) -> None:
         ("Dropout", "dropout"),
         ("use depth recurrence", "looped-blocks"),
         ("a different RoPE base", "rope-base"),
+        ("a bigger model", "wider-model"),
     ],
 )
 def test_an_idea_is_found_by_a_persons_words(words: str, name: str) -> None:
@@ -288,5 +289,5 @@ def test_a_folder_of_ones_own_replaces_the_ideas(tmp_path: Path) -> None:
     (tmp_path / "broken" / "idea.toml").write_text('text = "no variants"\n')
     own = Catalogue(tmp_path)
     assert own.name == f"catalogue:{tmp_path}"
-    with pytest.raises(ReplyRefused, match=r"broken.*variants"):
+    with pytest.raises(ReplyRefused, match=r"(?s)broken.*variants"):
         own.idea("", ())
