@@ -26,12 +26,15 @@ _TAIL_LINES = 20
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended and what was seen of it. Times in seconds, memory in bytes."""
+    """How a process ended and what was seen of it. Times in seconds, memory in bytes.
+
+    The peak memory is the largest of the process and its descendants as of the last line of progress; None without one.
+    """
 
     returncode: int
     timed_out: bool
     seconds: float
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None
     steps: tuple[int, ...]
     losses: tuple[float, ...]
     seconds_per_step: float | None
@@ -84,22 +87,21 @@ class Processes:
         alarm = _Alarm(process.pid, timeout_seconds)
         try:
             assert process.stdout is not None
-            seen = _Seen(progress, hear)
+            seen = _Seen(process.pid, progress, hear)
             with log.open("wb") as file:
                 seen.read(process.stdout, file)
-            status, usage = os.wait4(process.pid, 0)[1:]
+            process.wait()
         finally:
             with self._lock:
                 self._running.discard(process.pid)
             alarm.cancel()
-        process.returncode = os.waitstatus_to_exitcode(status)
         if self._ended:
             raise Interrupted
         return Ended(
             returncode=process.returncode,
             timed_out=alarm.rang,
             seconds=time.monotonic() - started,
-            peak_memory_bytes=usage.ru_maxrss * 1024,
+            peak_memory_bytes=seen.peak_memory_bytes,
             steps=tuple(seen.steps),
             losses=tuple(seen.losses),
             seconds_per_step=seen.seconds_per_step(),
@@ -135,8 +137,9 @@ class _Alarm:
 class _Seen:
     """What the parent saw go by in a child's output."""
 
-    def __init__(self, progress: re.Pattern[str] | None, hear: Callable[[int, int, float], None]) -> None:
-        self._progress, self._hear = progress, hear
+    def __init__(self, pid: int, progress: re.Pattern[str] | None, hear: Callable[[int, int, float], None]) -> None:
+        self._pid, self._progress, self._hear = pid, progress, hear
+        self.peak_memory_bytes: int | None = None
         self.steps: list[int] = []
         self.losses: list[float] = []
         self.tail: list[str] = []
@@ -156,6 +159,7 @@ class _Seen:
         self.steps.append(step)
         self.losses.append(loss)
         self._times.append(time.monotonic())
+        self.peak_memory_bytes = max(self.peak_memory_bytes or 0, _peak_memory(self._pid)) or None
         self._hear(step, steps, loss)
 
     def seconds_per_step(self) -> float | None:
@@ -163,6 +167,18 @@ class _Seen:
         timed = [(s, t) for s, t in zip(self.steps, self._times, strict=True) if s >= _WARM_UP_STEPS]
         rates = [(t2 - t1) / (s2 - s1) for (s1, t1), (s2, t2) in pairwise(timed) if s2 > s1]
         return statistics.median(rates) if rates else None
+
+
+def _peak_memory(pid: int) -> int:
+    """The largest resident set, in bytes, that the process or a descendant of it ever had; 0 where /proc is not."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        lines = (folder / "status").read_text().splitlines()
+        children = [int(child) for file in folder.glob("task/*/children") for child in file.read_text().split()]
+    except OSError:
+        return 0
+    own = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
+    return max([own, *map(_peak_memory, children)])
 
 
 def _kill(pid: int) -> None:

@@ -91,7 +91,8 @@ def _time(trial: Trial) -> Ending | None:
     old, new = ([run for run in runs if run.arm == arm] for arm in ("baseline", "experiment"))
     stepwise = all(run.seconds_per_step for run in runs)
     trial.speed = ratio_interval(_times(new, stepwise), _times(old, stepwise))
-    trial.memory = _memory(new) / _memory(old)
+    if all(run.peak_memory_bytes for run in runs):
+        trial.memory = _memory(new) / _memory(old)
     return _price(trial)
 
 
@@ -101,13 +102,13 @@ def _times(runs: Sequence[Run], stepwise: bool) -> list[float]:
 
 
 def _memory(runs: Sequence[Run]) -> float:
-    return fmean(run.peak_memory_bytes or 1 for run in runs)
+    return fmean(run.peak_memory_bytes for run in runs if run.peak_memory_bytes)
 
 
 def _price(trial: Trial) -> Ending | None:
     """Estimate the gain at equal time from what more compute would have bought the baseline."""
     effect, speed = trial.visible_effect, trial.speed
-    assert effect is not None and speed is not None and trial.memory is not None
+    assert effect is not None and speed is not None
     trial.timed = effect
     if speed.low > 1 or speed.mean > FREE_SLOWDOWN:
         batch = trial.floor.runs[: SCREEN[0].n]
@@ -116,8 +117,9 @@ def _price(trial: Trial) -> Ending | None:
             return "budget"
         trial.kappa = kappa(_visible(batch), _visible(runs), trial.floor.direction, STRETCH)
         trial.timed = equal_time(effect, speed, trial.kappa)
-    worse = trial.timed is not None and trial.timed.high < 0
-    return "too costly" if effect.low > 0 and (worse or trial.memory > MEMORY_LIMIT) else None
+    slow = trial.timed is not None and trial.timed.high < 0
+    large = trial.memory is not None and trial.memory > MEMORY_LIMIT
+    return "too costly" if effect.low > 0 and (slow or large) else None
 
 
 def _stretched(trial: Trial, batch: Sequence[Run], stretch: float) -> list[Run] | None:

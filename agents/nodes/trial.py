@@ -110,6 +110,7 @@ class Trial:
             pairs=tuple(self.pairs),
             ended=ended,
             effect=whole.mean if whole else None,
+            effect_pairs=len(gains),
             ci=(whole.low, whole.high) if whole else None,
             t=_finite(t_statistic(gains)) if gains else None,
             cohens_d=cohens_d(

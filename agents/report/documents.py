@@ -75,7 +75,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": number, "span": span}
+    environment.filters |= {"number": number, "span": span, "ratio": ratio}
     return environment
 
 
@@ -93,3 +93,8 @@ def span(interval: Interval | tuple[float, float] | None, digits: int = 4) -> st
     if isinstance(interval, tuple):
         return f"[{interval[0]:+.{digits}f}, {interval[1]:+.{digits}f}]"
     return f"{interval.mean:+.{digits}f} [{interval.low:+.{digits}f}, {interval.high:+.{digits}f}]"
+
+
+def ratio(interval: Interval) -> str:
+    """Return a ratio with its interval."""
+    return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"

@@ -29,13 +29,23 @@ def watch(folder: Path, code: str, seconds: float = 30.0, processes: Processes |
 
 
 def test_steps_losses_and_the_last_words_are_seen(tmp_path: Path) -> None:
-    code = "for s in range(1, 41): print(f'step {s}/40 loss {5 / s}')\nraise SystemExit('bye')"
+    code = (
+        "x = bytearray(60_000_000)\nfor s in range(1, 41): print(f'step {s}/40 loss {5 / s}')\nraise SystemExit('bye')"
+    )
     ended = watch(tmp_path, code)
     assert (ended.returncode, ended.timed_out, ended.diverged) == (1, False, False)
     assert ended.steps == tuple(range(1, 41)) and ended.losses[-1] == 5 / 40
     assert ended.tail == ("bye",) and "step 7/40" in (tmp_path / "log.txt").read_text()
     assert ended.seconds_per_step is not None and ended.seconds_per_step < 1
-    assert ended.peak_memory_bytes > 1_000_000
+    assert ended.peak_memory_bytes is not None and 60_000_000 < ended.peak_memory_bytes < 120_000_000
+
+
+def test_the_memory_of_a_process_in_a_process_is_seen(tmp_path: Path) -> None:
+    """As in a sandbox, where the program is a grandchild of what was started."""
+    inner = "x = bytearray(90_000_000); print('step 1/1 loss 1', flush=True)"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
+    ended = watch(tmp_path, code)
+    assert ended.peak_memory_bytes is not None and ended.peak_memory_bytes > 90_000_000
 
 
 def test_a_loss_that_is_no_number_is_divergence(tmp_path: Path) -> None:

@@ -274,12 +274,14 @@ def test_a_persons_own_diff_has_no_next_variant(mixing: Entry) -> None:
         CATALOGUE.ask(asked(stranger), Plan)
 
 
-def test_it_passes_reviews_and_tells_the_arithmetics_finding(mixing: Entry) -> None:
+def test_it_passes_reviews_and_words_each_cause_with_the_measured_number(mixing: Entry) -> None:
     assert CATALOGUE.ask(asked(mixing), Review).passed
-    for cause in ("theory", "system", "noise", "implementation", None):
-        analysis = CATALOGUE.ask(asked(mixing, verdict=verdict(cause)), Analysis)
-        assert analysis.reason
-        assert analysis.lessons == ("It was measured.",)
+    causes = ("theory", "system", "noise", "implementation", None)
+    analyses = [CATALOGUE.ask(asked(mixing, verdict=verdict(cause)), Analysis) for cause in causes]
+    assert len({analysis.reason for analysis in analyses}) == len({analysis.lessons for analysis in analyses}) == 5
+    measured = verdict("system") | {"quantity": "gain at equal time", "value": -0.1114}
+    (lesson,) = CATALOGUE.ask(asked(mixing, verdict=measured), Analysis).lessons
+    assert lesson.startswith("Gain at equal time of -0.1114: ")
 
 
 def test_a_folder_of_ones_own_replaces_the_ideas(tmp_path: Path) -> None:

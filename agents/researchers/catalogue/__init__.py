@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from agents.errors import ReplyRefused, UsageError
 from agents.ports import Question, Reply
@@ -51,6 +51,8 @@ _STOP_WORDS = frozenset(
 class Variant(Record):
     """One version of an idea; `answers` are the causes of a failure that it is an answer to."""
 
+    model_config = ConfigDict(str_strip_whitespace=True)
+
     name: str
     answers: tuple[Cause, ...] = ()
     title: str
@@ -68,6 +70,8 @@ class Variant(Record):
 
 class Entry(Record):
     """An idea of the catalogue."""
+
+    model_config = ConfigDict(str_strip_whitespace=True)
 
     name: str
     text: str
@@ -210,15 +214,31 @@ def _tried(context: dict[str, Any]) -> list[Tried]:
 
 
 def _analysis(verdict: dict[str, Any]) -> dict[str, Any]:
-    """Put the arithmetic's finding into words: what each cause means for what should be tried next."""
-    meanings = {
-        "theory": "The mathematics does not give the model what the hypothesis promised at this scale.",
-        "system": "The mathematics helps, but its cost in time or memory is more than the help is worth.",
-        "noise": "The effect, if there is one, is smaller than what these runs can tell from chance.",
-        "implementation": "The change did not do what the plan says, so the idea itself was not tested.",
-        None: "The gain held on fresh seeds and on data that no earlier decision had seen.",
-    }
-    return {"reason": meanings[verdict["cause"]], "lessons": [verdict["finding"]]}
+    """Put the arithmetic's finding into words, and say what each cause asks of the next version."""
+    meaning, lesson = {
+        "theory": (
+            "The mathematics does not give the model what the hypothesis promised at this scale.",
+            "more of the same will not do; the next version needs another mechanism",
+        ),
+        "system": (
+            "The mathematics helps, but its cost in time or memory is more than the help is worth.",
+            "the next version must keep the gain at less cost",
+        ),
+        "noise": (
+            "The effect, if there is one, is smaller than what these runs can tell from chance.",
+            "the next version needs a larger effect, or the question more pairs than it is worth",
+        ),
+        "implementation": (
+            "The change did not do what the plan says, so the idea itself was not tested.",
+            "write it again before anything is concluded about the idea",
+        ),
+        None: (
+            "The gain held on fresh seeds and on data that no earlier decision had seen.",
+            "the mechanism is worth building on at this scale",
+        ),
+    }[verdict["cause"]]
+    value = "" if verdict["value"] is None else f" of {verdict['value']:+.4g}"
+    return {"reason": meaning, "lessons": [f"{verdict['quantity'].capitalize()}{value}: {lesson}."]}
 
 
 def _words(text: str) -> frozenset[str]:
