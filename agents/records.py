@@ -206,9 +206,10 @@ class Interval(Record):
 class Experiment(Record):
     """What the runs of a version measured. effect > 0 is better, whatever the metric's direction.
 
-    `ended` says where the rule stopped. `effect` and `ci` come from the `effect_pairs` pairs of the newest stage that
-    ran: those reported after a win, else the confirmation's, else the screen's. `visible_effect` and
-    `equal_time_effect` are of the screen's pairs. Ratios are experiment / baseline, of seconds per step and of peak bytes.
+    `ended` says where the rule stopped. `effect` and `ci` come from the `effect_pairs` pairs of the newest stage
+    that ran: those reported after a win, else the confirmation's, else the screen's. `visible_effect` and
+    `equal_time_effect` are of the screen's pairs. Ratios are experiment / baseline, of seconds per step and of peak
+    bytes.
     """
 
     pairs: tuple[Pair, ...]
