@@ -121,8 +121,8 @@ class Display:
         self._say(f"V{version} runs", f"{len(experiment.pairs)} pairs, {effect}{speed}, ended: {experiment.ended}")
 
     def _on_verdict(self, version: int, verdict: Any) -> None:
-        cause = f", cause {verdict.cause}" if verdict.cause else ""
-        self._say(f"V{version} {verdict.outcome}", f"{verdict.finding}{cause}")
+        cause = f" by {verdict.cause}" if verdict.cause else ""
+        self._say(f"V{version} verdict", f"{verdict.outcome}{cause}. {verdict.finding}")
 
     def _on_revision(self, version: int, revision: Any) -> None:
         self._say(f"V{version} next", revision.change)
