@@ -237,7 +237,7 @@ def _analysis(verdict: dict[str, Any]) -> dict[str, Any]:
             "the mechanism is worth building on at this scale",
         ),
     }[verdict["cause"]]
-    value = "" if verdict["value"] is None else f" of {verdict['value']:+.4g}"
+    value = "" if verdict["value"] is None else f" of {verdict['value']:.4g}"
     return {"reason": meaning, "lessons": [f"{verdict['quantity'].capitalize()}{value}: {lesson}."]}
 
 
