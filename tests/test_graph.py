@@ -213,3 +213,17 @@ def test_no_room_for_the_floor(plain: Path, script: Script) -> None:
     code, session = run(plain, script(), "--max-runs", "3")
     assert (code, session["spend"]["runs"], session["versions"]) == (3, 0, [])
     assert "noise floor" in session["conclusion"]
+
+
+def test_generated_code_sees_its_own_tree_and_no_more(plain: Path, script: Script) -> None:
+    """What the experiment's code can list of Circle's folder and of the repository, it says by crashing."""
+    look = (
+        "        import os\n"
+        f"        seen = [os.path.exists(p) for p in {[str(plain / '.git'), str(plain / 'train.py')]!r}]\n"
+        f"        names = sorted(os.listdir({str(plain / '.circle')!r}))\n"
+        '        raise RuntimeError(f"seen {seen} {names}")\n'
+    )
+    diff = diff_of(plain, "settings.py", DECLARED) + diff_of(plain, "model.py", guarded(look))
+    replies = [plan("Spy", ("extra", False, True)), change(diff), review(), change(diff), analysis()]
+    _, session = run(plain, script(*replies), "--max-versions", "1")
+    assert "seen [False, False] ['sessions', 'trees']" in session["versions"][0]["regression"]["reason"]
