@@ -10,8 +10,10 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -154,44 +156,35 @@ def start(researcher: str) -> list[str]:
     return ["start", "--turbo", "--researcher", researcher, *FIXED, "Rate"]
 
 
+@contextmanager
+def running(folder: Path, researcher: str) -> Iterator[tuple[str, subprocess.Popen[str], IO[str]]]:
+    """Give a session that trains its first runs: its id, its process, and what it goes on to say."""
+    command = [sys.executable, "-m", "agents.cli", *start(researcher)]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stderr is not None
+        name = session_id(process.stderr.readline())
+        next(line for line in process.stderr if line.startswith("run "))
+        yield name, process, process.stderr
+
+
 def test_ctrl_c_is_a_clean_stop(plain: Path, script: Script) -> None:
-    """SIGINT ends the session with exit code 5 and a sentence; resume goes on."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "agents.cli", *start(script(BETTER, change(), review(), analysis()))],
-        cwd=plain,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stderr is not None
-    name = session_id(process.stderr.readline())
-    next(line for line in process.stderr if line.startswith("run "))
-    process.send_signal(signal.SIGTERM)
-    rest = process.stderr.read()
-    assert process.wait() == 5, rest
-    process.stderr.close()
+    """SIGTERM ends the session with exit code 5 and a sentence; resume goes on."""
+    with running(plain, script(BETTER, change(), review(), analysis())) as (name, process, errors):
+        process.send_signal(signal.SIGTERM)
+        rest = errors.read()
+    assert process.returncode == 5, rest
     assert f"circle resume {name}" in rest and "Traceback" not in rest
     assert circle(plain, "resume", name).returncode == 0
 
 
 def test_stop_and_a_second_process(plain: Path, script: Script) -> None:
     """A running session refuses a second process, and stops at its next boundary when asked."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "agents.cli", *start(script(BETTER, change(), review(), analysis()))],
-        cwd=plain,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stderr is not None
-    name = session_id(process.stderr.readline())
-    next(line for line in process.stderr if line.startswith("run "))
-    second = circle(plain, "resume", name)
-    assert second.returncode == 1 and "another process" in second.stderr
-    assert circle(plain, "stop", name).returncode == 0
-    process.stderr.read()
-    assert process.wait() == 5
-    process.stderr.close()
+    with running(plain, script(BETTER, change(), review(), analysis())) as (name, process, errors):
+        second = circle(plain, "resume", name)
+        assert second.returncode == 1 and "another process" in second.stderr
+        assert circle(plain, "stop", name).returncode == 0
+        errors.read()
+    assert process.returncode == 5
     assert shown(plain, name)["status"] == "stopped"
 
 

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -79,15 +80,11 @@ class LocalLaboratory:
         """
         self._ensure_data()
         alone = any(order.alone for order in orders)
-        with ThreadPoolExecutor(max_workers=1 if alone else self.workers) as pool:
-            futures = [pool.submit(self._once, order) for order in orders]
-            try:
-                return [future.result() for future in futures]
-            except BaseException:
-                for future in futures:
-                    future.cancel()
-                self.processes.end_all()
-                raise
+        with ThreadPoolExecutor(max_workers=1 if alone else self.workers) as pool, ExitStack() as interrupted:
+            interrupted.callback(self.processes.end_all)
+            runs = list(pool.map(self._once, orders))
+            interrupted.pop_all()
+        return runs
 
     def keep_checkpoint(self, order: Order) -> str:
         """Copy the weights of a run into the session's folder `checkpoint` and return the path, or ""."""
