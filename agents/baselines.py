@@ -41,7 +41,7 @@ def imported(home: Home) -> list[dict[str, Any]]:
         document = json.loads(_place(home).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
-    return list(document)
+    return document if isinstance(document, list) else []
 
 
 def _place(home: Home) -> Path:
@@ -51,7 +51,7 @@ def _place(home: Home) -> Path:
 def _val_loss(file: Path) -> float:
     try:
         value = float(json.loads(file.read_text(encoding="utf-8"))["final_metrics"]["val_loss"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise UsageError(f"{file} is no metrics file with final_metrics.val_loss: {error}.") from error
     if not math.isfinite(value):
         raise UsageError(f"{file} gives a val_loss of {value}, which is no figure.")

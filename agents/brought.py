@@ -41,7 +41,10 @@ def plan_of(home: Home, diff: str, flags: str, title: str) -> Plan:
 
 def pairs(flags: str) -> list[tuple[str, str]]:
     """Split "--name value --switch" into names and values; a flag without a value means true."""
-    words, found = shlex.split(flags), []
+    try:
+        words, found = [part for word in shlex.split(flags) for part in word.split("=", 1)], []
+    except ValueError as error:
+        raise UsageError(f"--flags {flags!r} cannot be split into words: {error}.") from error
     while words:
         match = _NAME.match(words[0])
         if match is None:
@@ -49,18 +52,27 @@ def pairs(flags: str) -> list[tuple[str, str]]:
         has_value = len(words) > 1 and not _NAME.match(words[1])
         found.append((match[1], words[1] if has_value else "true"))
         words = words[2 if has_value else 1 :]
-    if not found:
-        raise UsageError("--flags names no flag.")
+    if not found or len(dict(found)) < len(found):
+        raise UsageError(f"--flags {flags!r} names {'a flag twice' if found else 'no flag'}.")
     return found
 
 
 def _flag(name: str, value: str, target: Target, source: str) -> Flag:
+    if name in target.reserved:
+        raise UsageError(f"--flags: {name} is the laboratory's to set, the same for both arms.")
     default = re.search(rf"^\s+{re.escape(name)}\s*:[^=\n]+=\s*(?:\w+\()?([^,\n)#]+)", source, re.MULTILINE)
     if default is None:
         if target.flags.file:
             raise UsageError(f"--flags: {name} is declared neither in {target.flags.file} nor by the diff.")
         return Flag(name=name, default="", value=_literal(value))
-    return Flag(name=name, default=_literal(default[1].strip()), value=_literal(value))
+    flag = Flag(name=name, default=_literal(default[1].strip()), value=_literal(value))
+    if _kind(flag.default) != _kind(flag.value):
+        raise UsageError(f"--flags: {name} is {flag.default!r} by default, and {value!r} is of another type.")
+    return flag
+
+
+def _kind(value: FlagValue) -> type:
+    return float if type(value) is int else type(value)
 
 
 def _literal(text: str) -> FlagValue:

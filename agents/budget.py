@@ -14,7 +14,6 @@ from agents.statistics import BOUNDARIES, SCREEN, noise_floor, smallest_provable
 
 FLOOR_SEEDS, TIMING_PAIRS, REPORT_PAIRS = 8, 4, 4
 _REGRESSION_RUNS = 3
-_RUNS_FOR_A_DECISION = 2
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def forecast(session: Session, preset: Preset, recorded: Sequence[Run]) -> Forec
 def exhausted(state: State) -> str | None:
     """Say in a sentence which budget is spent, or None while the session may go on."""
     budget, spend = session_of(state).budget, spend_of(state)
-    if not affords(budget, spend, _RUNS_FOR_A_DECISION):
+    if not affords(budget, spend, _REGRESSION_RUNS):
         return f"The budget is spent: {spend.runs} runs and {spend.wall_seconds / 3600:.2f} hours were used."
     return None
 

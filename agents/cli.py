@@ -72,7 +72,7 @@ def start(
     turbo: Annotated[bool, typer.Option("--turbo", help="Approve every diff by itself; all other gates stay.")] = False,
     max_versions: Annotated[int | None, typer.Option(min=1, help="Versions of the idea at most.")] = None,
     max_runs: Annotated[int | None, typer.Option(min=1, help="Training runs at most.")] = None,
-    max_hours: Annotated[float | None, typer.Option(min=0, help="Hours at most.")] = None,
+    max_hours: Annotated[float | None, typer.Option(min=0.001, help="Hours at most.")] = None,
     minimum_effect: Annotated[float | None, typer.Option(min=0, help="The least gain that counts as a win.")] = None,
     confidence: Annotated[Literal["standard", "relaxed"] | None, typer.Option(help="The error budget.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Runs side by side (default: cores over threads).")] = None,
@@ -122,10 +122,7 @@ def start(
 @app.command("list")
 def list_(target: TargetOption = None, json_: JsonOption = False) -> None:
     """List the sessions of the target, newest first."""
-    rows = [
-        {"id": o.session.id, "status": o.status(), "idea": o.session.idea.text, "started_at": o.session.started_at}
-        for o in _home(target).sessions()
-    ]
+    rows = [_row(opened) for opened in _home(target).sessions()]
     if json_:
         print(json.dumps(rows, indent=1))
         return
@@ -263,6 +260,15 @@ def doctor(target: TargetOption = None) -> None:
         raise CircleError("Something that a session needs is missing.")
 
 
+def _row(opened: Opened) -> dict[str, str]:
+    session = opened.session
+    try:
+        status: str = opened.status()
+    except (CircleError, sqlite3.Error):
+        status = "unreadable"
+    return {"id": session.id, "status": status, "idea": session.idea.text, "started_at": session.started_at}
+
+
 def _decide(opened: Opened, decision: Literal["approved", "rejected"], sha: str, comment: str, as_json: bool) -> None:
     import getpass
 
@@ -270,7 +276,7 @@ def _decide(opened: Opened, decision: Literal["approved", "rejected"], sha: str,
     from agents.session import check_waiting, now
 
     check_waiting(opened, sha)
-    answer = Approval(decision=decision, by=getpass.getuser(), at=now(), sha256=sha, comment=comment)
+    answer = Approval(decision=decision, by=getpass.getuser(), at=now(), sha256=sha.lower(), comment=comment)
     _follow(opened, as_json, answer)
 
 
@@ -355,10 +361,10 @@ def _brought(home: Home, patch: Path, flags: str, idea: str) -> tuple[str, Any]:
     from agents.brought import plan_of
 
     try:
-        text = patch.read_text(encoding="utf-8")
+        text = patch.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The diff {patch} cannot be read: {error}.") from error
-    return text, plan_of(home, text, flags, idea or patch.stem)
+    return text, plan_of(home, text, flags, idea or flags)
 
 
 if __name__ == "__main__":

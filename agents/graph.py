@@ -115,9 +115,14 @@ def _timed(node: Callable[..., State]) -> Callable[..., Any]:
     return step
 
 
+def graph() -> CompiledStateGraph[Any, Any, Any, Any]:
+    """Return the graph without a checkpointer: the factory that langgraph.json names."""
+    return build_graph()
+
+
 def build_graph(checkpointer: BaseCheckpointSaver[Any] | None = None) -> CompiledStateGraph[Any, Any, Any, Any]:
-    """Return the compiled graph; without arguments it can be drawn, as LangGraph's own tools do."""
-    graph = StateGraph(State, context_schema=Context)
+    """Return the compiled graph."""
+    builder = StateGraph(State, context_schema=Context)
     for node in (
         baseline,
         planner,
@@ -131,21 +136,21 @@ def build_graph(checkpointer: BaseCheckpointSaver[Any] | None = None) -> Compile
         victory,
         conclude,
     ):
-        graph.add_node(node.__name__, _timed(node))
+        builder.add_node(node.__name__, _timed(node))
 
     def branch(source: str, route: Route, *targets: str) -> None:
-        graph.add_conditional_edges(source, within_budget(route), [*targets, "conclude"])
+        builder.add_conditional_edges(source, within_budget(route), [*targets, "conclude"])
 
-    graph.add_edge(START, "baseline")
+    builder.add_edge(START, "baseline")
     branch("baseline", after_baseline, "planner", "reviewer")
-    graph.add_edge("planner", "implementer")
-    graph.add_conditional_edges("implementer", after_implementation, ["reviewer", "analyzer"])
+    builder.add_edge("planner", "implementer")
+    builder.add_conditional_edges("implementer", after_implementation, ["reviewer", "analyzer"])
     branch("reviewer", after_review, "approval", "implementer", "analyzer")
     branch("approval", after_approval, "regression", "planner")
-    branch("regression", after_regression, "experiment", "implementer", "analyzer")
-    graph.add_edge("experiment", "analyzer")
+    builder.add_conditional_edges("regression", after_regression, ["experiment", "implementer", "analyzer"])
+    builder.add_edge("experiment", "analyzer")
     branch("analyzer", after_analysis, "victory", "implementer", "revisor")
     branch("revisor", after_revision, "planner")
-    graph.add_edge("victory", END)
-    graph.add_edge("conclude", END)
-    return graph.compile(checkpointer=checkpointer)
+    builder.add_edge("victory", END)
+    builder.add_edge("conclude", END)
+    return builder.compile(checkpointer=checkpointer)

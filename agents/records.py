@@ -25,8 +25,8 @@ FlagValue = bool | int | float | str
 
 
 def canonical(body: Any) -> str:
-    """Return the one JSON text of a plain value: sorted keys, no spaces."""
-    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """Return the one JSON text of a plain value: sorted keys, no spaces, ASCII."""
+    return json.dumps(body, sort_keys=True, separators=(",", ":"))
 
 
 def digest(body: Any) -> str:
@@ -172,7 +172,6 @@ class Baseline(Record):
     key: str
     reused: bool
     runs: tuple[Run, ...]
-    imported: tuple[dict[str, Any], ...] = ()
 
 
 class Regression(Record):

@@ -30,7 +30,7 @@ from pydantic import ValidationError
 from agents.errors import CircleError, Interrupted, SessionError
 from agents.journal import Journal, JournaledClock, JournaledResearcher
 from agents.ports import Context, Reporter, Researcher, silent
-from agents.records import Approval, Budget, Idea, Patch, Plan, Session, Tried, Version
+from agents.records import Approval, Budget, Idea, Patch, Plan, Record, Session, Tried, Version
 from agents.settings import FILE, Target, load_target, parse_target
 from agents.workspace import GitWorkspace
 
@@ -42,6 +42,15 @@ if TYPE_CHECKING:
 
 Status = Literal["running", "awaiting_approval", "victory", "concluded", "stopped", "failed"]
 _STEP_LIMIT = 10_000
+
+
+class Summary(Record):
+    """How a session stands, and what it tried on the training code whose hash is `tree`."""
+
+    status: Status
+    error: str | None = None
+    tree: str | None = None
+    tried: tuple[Tried, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,8 +141,7 @@ class Home:
     def tried(self, tree_sha256: str) -> tuple[Tried, ...]:
         """Return what earlier sessions tried on the same training code."""
         summaries = [opened.summary() for opened in reversed(self.sessions())]
-        kept = [summary for summary in summaries if summary.get("tree") == tree_sha256]
-        return tuple(Tried.model_validate(item) for summary in kept for item in summary["tried"])
+        return tuple(tried for summary in summaries if summary.tree == tree_sha256 for tried in summary.tried)
 
 
 def load_committed_target(workspace: GitWorkspace, base: str) -> Target:
@@ -321,16 +329,15 @@ class Opened:
         if self._busy():
             return "running"
         standing = self._standing()
-        failed = standing == "stopped" and self.summary().get("error")
+        failed = standing == "stopped" and self.summary().error
         return "failed" if failed else standing
 
-    def summary(self) -> dict[str, Any]:
-        """Return the last summary: status, error, and the versions that have a verdict."""
+    def summary(self) -> Summary:
+        """Return the last summary; a damaged one is as good as none."""
         try:
-            document = json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
+            return Summary.model_validate_json((self.folder / "summary.json").read_bytes())
         except (OSError, ValueError):
-            return {"status": "stopped", "error": None, "tree": None, "tried": []}
-        return dict(document)
+            return Summary(status="stopped")
 
     def ask_to_stop(self) -> None:
         """Leave word for the process that drives the session to stop at its next boundary."""
@@ -401,7 +408,7 @@ class Opened:
 
         target = load_committed_target(self.home.workspace, self.session.base)
         tree = self.home.workspace.tree_sha256(self.session.base, target.paths.training)
-        tried = [
+        tried = tuple(
             Tried(
                 session=self.session.id,
                 idea=self.session.idea.name,
@@ -410,12 +417,12 @@ class Opened:
                 flags=flags_text(version),
                 outcome=version.verdict.outcome,
                 cause=version.verdict.cause,
-            ).model_dump(mode="json")
+            )
             for version in versions_of(self.state())
             if version.patch and version.verdict
-        ]
-        summary = {"status": status, "error": error, "tree": tree, "tried": tried}
-        _write(self.folder / "summary.json", json.dumps(summary))
+        )
+        summary = Summary(status=status, error=error, tree=tree, tried=tried)
+        _write(self.folder / "summary.json", summary.model_dump_json())
 
 
 def _write(file: Path, text: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import string
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from agents.errors import TargetError, UsageError
 from agents.records import Direction
@@ -23,7 +25,7 @@ class Paths(_Table):
     """What a patch may edit, and what decides a run: patterns of paths relative to the root."""
 
     editable: tuple[str, ...]
-    training: tuple[str, ...]
+    training: tuple[str, ...] = Field(min_length=1)
     protected: tuple[str, ...] = ()
 
 
@@ -57,9 +59,20 @@ class Train(_Table):
     command: tuple[str, ...]
     flag: tuple[str, ...] = ("--{name}", "{value}")
     timing: tuple[str, ...] = ()
-    timeout_minutes: float = Field(default=60.0, gt=0)
+    timeout_minutes: float = Field(default=60.0, gt=0, le=100_000)
     threads: int = Field(default=1, gt=0)
     progress: str = r"step (?P<step>\d+)/(?P<steps>\d+) loss (?P<loss>\S+)"
+
+    @field_validator("progress")
+    @classmethod
+    def _finds_a_step(cls, progress: str) -> str:
+        try:
+            groups = re.compile(progress).groupindex.keys()
+        except re.error as error:
+            raise ValueError(f"the pattern is no regular expression: {error}") from error
+        if missing := {"step", "steps", "loss"} - groups:
+            raise ValueError(f"the pattern has no group named {sorted(missing)[0]}")
+        return progress
 
 
 class Flags(_Table):
@@ -98,7 +111,7 @@ class Evaluation(_Table):
     tokens: dict[Literal["visible", "hidden"], str] = Field(default_factory=dict)
     vocabulary: str = ""
     command: tuple[str, ...] = ()
-    timeout_minutes: float = Field(default=10.0, gt=0)
+    timeout_minutes: float = Field(default=10.0, gt=0, le=100_000)
 
     @property
     def self_reported(self) -> bool:
@@ -140,6 +153,22 @@ class Target(_Table):
             raise ValueError("at least one preset is needed")
         return presets
 
+    @model_validator(mode="after")
+    def _commands_can_be_filled_in(self) -> Target:
+        run = {"python", "preset", "train_tokens", "seed", "data", "output"}
+        for where, command, known in (
+            ("data.prepare", self.data.prepare, {"python", "preset", "data"}),
+            ("train.command", self.train.command, run),
+            ("train.flag", self.train.flag, {"name", "value"}),
+            ("evaluation.command", self.evaluation.command, {"python", "output", "split", "data"}),
+        ):
+            for part in command:
+                _check_placeholders(where, part, known)
+        for pattern in (self.metric.file, self.metric.weights, self.data.open, *self.evaluation.tokens.values()):
+            if pattern.startswith("/") or ".." in pattern.split("/"):
+                raise ValueError(f"{pattern!r} is not a path below the run's or the data's folder")
+        return self
+
     def scale(self, preset: str) -> Preset:
         """Return the preset of that name; raise UsageError with the known names otherwise."""
         if preset not in self.presets:
@@ -147,9 +176,24 @@ class Target(_Table):
             raise UsageError(f"There is no preset {preset!r} in {FILE}; it has: {known}.")
         return self.presets[preset]
 
+    @property
+    def reserved(self) -> frozenset[str]:
+        """The settings that are the laboratory's to set: what the train command passes, and the volatile ones."""
+        passed = (re.match(r"--?([A-Za-z_][\w-]*)", part) for part in self.train.command)
+        return frozenset({match[1] for match in passed if match} | set(self.metric.volatile))
+
     def editable(self, path: str) -> bool:
         """Whether a patch may touch this path."""
         return _matches(path, self.paths.editable) and not _matches(path, self.paths.protected)
+
+
+def _check_placeholders(where: str, part: str, known: set[str]) -> None:
+    try:
+        names = {name for _, name, _, _ in string.Formatter().parse(part) if name is not None}
+    except ValueError as error:
+        raise ValueError(f"{where}: {part!r}: {error}") from error
+    if unknown := sorted(names - known):
+        raise ValueError(f"{where}: {{{unknown[0]}}} is not filled in; there are: {', '.join(sorted(known))}")
 
 
 def _matches(path: str, patterns: tuple[str, ...]) -> bool:

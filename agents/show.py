@@ -33,7 +33,7 @@ def document(opened: Opened) -> dict[str, Any]:
         "versions": [_version(version, ended=ended) for version in versions_of(state)],
         "victory": state.get("victory"),
         "conclusion": state.get("conclusion"),
-        "error": opened.summary().get("error") if status == "failed" else None,
+        "error": opened.summary().error if status == "failed" else None,
         "budget": session.budget.model_dump(mode="json"),
         "spend": spend_of(state).model_dump(mode="json"),
     }
@@ -47,7 +47,19 @@ def _version(version: Version, *, ended: bool) -> dict[str, Any]:
     won = version.verdict is not None and version.verdict.outcome == "win"
     if shown["experiment"] and not ended and not won:
         shown["experiment"] = _without_hidden(shown["experiment"])
+    if shown["experiment"]:
+        shown["experiment"] = _with_plain_ratios(shown["experiment"])
     return shown
+
+
+def _with_plain_ratios(experiment: dict[str, Any]) -> dict[str, Any]:
+    """Give the measured means as numbers, and their 90 % intervals beside them."""
+    plain: dict[str, Any] = {}
+    for name in ("visible_effect", "speed_ratio", "equal_time_effect"):
+        interval = experiment[name]
+        plain[name] = interval and interval["mean"]
+        plain[f"{name}_ci"] = interval and [interval["low"], interval["high"]]
+    return experiment | plain
 
 
 def _without_hidden(experiment: dict[str, Any]) -> dict[str, Any]:

@@ -353,11 +353,13 @@ def _confirmed(e: Evidence) -> Verdict | None:
     free = e.speed_ratio is not None and e.speed_ratio.mean <= FREE_SLOWDOWN
     start = "Confirmed on fresh seeds and hidden data"
     if timed is None and free:
-        finding = f"{start}: no slower, and {_span(tokens)} on the visible split."
+        finding = f"{start}, and no slower; the visible gain is {_span(tokens)}."
         return _row(5, "win", None, EQUAL_TOKENS, tokens.mean if tokens else None, finding)
     if timed and timed.mean >= 0 and (free or e.retrained):
-        return _row(5, "win", None, EQUAL_TIME, timed.mean, f"{start}: {_span(timed)} at equal time.")
-    finding = f"{start}, but open at equal time ({_span(timed)}): train the baseline as long."
+        return _row(
+            5, "win", None, EQUAL_TIME, timed.mean, f"{start}; the visible gain at equal time is {_span(timed)}."
+        )
+    finding = f"{start}, but open at equal time (visible gain {_span(timed)}): train the baseline as long."
     return _row(6, "inconclusive", "system", EQUAL_TIME, timed.mean if timed else None, finding)
 
 

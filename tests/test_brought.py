@@ -18,7 +18,8 @@ def test_flags_are_split_into_names_and_values() -> None:
         ("extra", "true"),
         ("note", "two words"),
     ]
-    for wrong in ("rate 0.03", "", "--"):
+    assert pairs("--rate=0.03") == [("rate", "0.03")]
+    for wrong in ("rate 0.03", "", "--", '--rate "', "--rate 1 --rate 2"):
         with pytest.raises(UsageError):
             pairs(wrong)
 
@@ -31,6 +32,15 @@ def test_defaults_come_from_the_base_or_the_diff(home: Home, plain: Path) -> Non
         ("rate", 0.01, 0.02),
         ("intercept", False, True),
     ]
+    for flags, words in (
+        ("--seed 24", "laboratory's"),
+        ("--train_tokens 24000", "laboratory's"),
+        ("--rate nan", "another type"),
+        ("--rate", "another type"),
+        ("--intercept 3", "another type"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            plan_of(home, "", flags, "Mine")
     with pytest.raises(UsageError, match="declared neither"):
         plan_of(home, "", "--unknown 1", "Mine")
 

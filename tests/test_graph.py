@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agents.graph import build_graph
+from agents.graph import build_graph, graph
 from tests.sessions import (
     analysis,
     change,
@@ -39,6 +41,13 @@ def test_the_picture_is_the_one_in_the_readme() -> None:
     drawing = build_graph().get_graph().draw_mermaid(with_styles=False)
     readme = (Path(__file__).parent.parent / "README.md").read_text()
     assert drawing.strip() in readme
+
+
+def test_langgraphs_own_tools_find_a_factory_without_arguments() -> None:
+    """langgraph.json names a function that takes nothing and returns the compiled graph."""
+    place = json.loads((Path(__file__).parent.parent / "langgraph.json").read_text())["graphs"]["circle"]
+    assert place == "./agents/graph.py:graph" and not inspect.signature(graph).parameters
+    assert "experiment" in graph().nodes
 
 
 def test_a_failure_is_revised_into_a_victory(plain: Path, script: Script) -> None:
@@ -227,3 +236,23 @@ def test_generated_code_sees_its_own_tree_and_no_more(plain: Path, script: Scrip
     replies = [plan("Spy", ("extra", False, True)), change(diff), review(), change(diff), analysis()]
     _, session = run(plain, script(*replies), "--max-versions", "1")
     assert "seen [False, False] ['sessions', 'trees']" in session["versions"][0]["regression"]["reason"]
+
+
+@pytest.mark.parametrize("trap", ["evaluation-hidden.log", "weights.json"])
+def test_a_link_that_a_run_leaves_is_not_followed(plain: Path, script: Script, tmp_path: Path, trap: str) -> None:
+    """A run's folder that holds a link is not measured, and what the link points to stays as it was."""
+    victim = tmp_path / "victim.json"
+    victim.write_text("precious")
+    leave = (
+        "        import atexit, os, sys\n"
+        "        place = os.path.join(sys.argv[sys.argv.index('--output_dir') + 1], "
+        f"{trap!r})\n"
+        "        atexit.register(lambda: (os.path.exists(place) and os.remove(place), "
+        f"os.path.islink(place) or os.symlink({str(victim)!r}, place)))\n"
+    )
+    diff = diff_of(plain, "settings.py", DECLARED) + diff_of(plain, "model.py", guarded(leave))
+    replies = [plan("Trap", ("extra", False, True)), change(diff), review(), change(diff), analysis()]
+    _, session = run(plain, script(*replies), "--max-versions", "1")
+    version = session["versions"][0]
+    assert version["verdict"]["outcome"] != "win" and "left a link" in version["regression"]["reason"]
+    assert victim.read_text() == "precious"

@@ -71,7 +71,7 @@ def test_approval_is_on_the_bytes_that_were_shown(plain: Path, script: Script) -
     assert refused.returncode == 1 and sha in refused.stderr and "Traceback" not in refused.stderr
     assert shown(plain, name)["status"] == "awaiting_approval"
     assert circle(plain, "resume", name).returncode == 4
-    approved = circle(plain, "approve", name, "--sha", sha, "--comment", "Looks right.")
+    approved = circle(plain, "approve", name, "--sha", sha.upper(), "--comment", "Looks right.")
     assert approved.returncode == 0, approved.stderr
     approval = shown(plain, name)["versions"][0]["approval"]
     assert (approval["decision"], approval["sha256"], approval["comment"]) == ("approved", sha, "Looks right.")
@@ -225,8 +225,14 @@ def test_a_baseline_that_cannot_carry_a_verdict_is_refused(
 def test_a_damaged_session_does_not_stand_in_the_way(plain: Path, script: Script) -> None:
     """It is told by its name when asked for, and left out of lists and memories."""
     name = session_id(circle(plain, "start", "--researcher", script(BETTER, change(), review()), "Rate").stderr)
+    other = session_id(circle(plain, "start", "--researcher", script(BETTER, change(), review()), "Rate").stderr)
     (plain / ".circle" / "sessions" / name / "session.json").write_text('{"id": ')
     told = circle(plain, "show", name)
     assert told.returncode == 1 and "damaged" in told.stderr
-    assert circle(plain, "list", "--json").stdout.strip() == "[]"
+    assert [row["id"] for row in json.loads(circle(plain, "list", "--json").stdout)] == [other]
+    for damage in ("[1, 2]", '"x"', '{"tried": 5}', "{"):
+        (plain / ".circle" / "sessions" / other / "summary.json").write_text(damage)
+        assert circle(plain, "list").returncode == 0
+    (plain / ".circle" / "sessions" / other / "checkpoints.sqlite").write_bytes(b"no database" * 500)
+    assert "unreadable" in circle(plain, "list").stdout
     assert circle(plain, "start", "--researcher", script(BETTER, change(), review()), "Rate").returncode == 4

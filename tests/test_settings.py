@@ -36,6 +36,13 @@ def test_this_repositorys_own_file_fits_its_trainer() -> None:
         ("train_tokens = 2_400", "train_tokens = -1", "presets.small.train_tokens"),
         ("timeout_minutes = 0.5", "timeout_minuts = 0.5", "train.timeout_minuts"),
         ("[presets.small]", "[preset_small]", "presets"),
+        ("[presets.small]", "[data]\nopen = '/etc'\n[presets.small]", "below"),
+        ('"{seed}"', '"{sed}"', "{sed} is not filled in"),
+        ('"{seed}"', '"{"', "train.command"),
+        ("timeout_minutes = 0.5", "progress = 'step ('", "no regular expression"),
+        ("timeout_minutes = 0.5", "progress = 'step'", "no group named"),
+        ("timeout_minutes = 0.5", "timeout_minutes = inf", "train.timeout_minutes"),
+        ('file = "metrics.json"', 'file = "/etc/passwd"', "below"),
     ],
 )
 def test_a_broken_file_is_told_in_one_sentence(before: str, after: str, words: str) -> None:

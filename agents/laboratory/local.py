@@ -21,14 +21,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from agents.errors import Interrupted, LaboratoryError
 from agents.journal import Journal
-from agents.laboratory.measurement import Evaluator, ModelRefused, Report, ReportMissing, read_report, sha256_of
+from agents.laboratory.measurement import (
+    Evaluator,
+    ModelRefused,
+    Report,
+    ReportMissing,
+    read_report,
+    refuse_links,
+    sha256_of,
+)
 from agents.laboratory.process import Ended, Processes
 from agents.laboratory.sandbox import Sandbox
 from agents.ports import Order, Reporter, Workspace, silent
 from agents.records import Run, RunStatus, Split, digest
 from agents.settings import Preset, Target
+
+_RUNS = TypeAdapter(tuple[Run, ...])
 
 
 @dataclass
@@ -59,8 +71,7 @@ class LocalLaboratory:
     def recorded_baseline(self, key: str) -> tuple[Run, ...]:
         """Return the floor's runs on record under this key; a damaged record is as good as none."""
         try:
-            document = json.loads(self._record(key).read_text(encoding="utf-8"))
-            return tuple(Run.model_validate(run) for run in document)
+            return _RUNS.validate_json(self._record(key).read_bytes())
         except (OSError, ValueError):
             return ()
 
@@ -112,6 +123,7 @@ class LocalLaboratory:
         output = self.folder / "runs" / order.key
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir(parents=True)
+        log = output.with_suffix(".log")
         self.report(
             "run started",
             key=order.key,
@@ -130,7 +142,7 @@ class LocalLaboratory:
                 environment=self._environment | {"CIRCLE_COMMIT": order.commit},
             ),
             cwd=tree,
-            log=output / "log.txt",
+            log=log,
             timeout_seconds=self.target.train.timeout_minutes * 60,
             environment=os.environ,
             progress=re.compile(self.target.train.progress),
@@ -138,7 +150,7 @@ class LocalLaboratory:
         )
         run = self._measured(order, tree, output, ended)
         self.report("run ended", key=order.key, run=run)
-        if not order.keep_weights:
+        if not order.keep_weights and run.status == "done":
             _drop_weights(output, self.target.metric.weights)
         return run
 
@@ -162,6 +174,7 @@ class LocalLaboratory:
         report, values = None, {}
         if status == "done":
             try:
+                refuse_links(output)
                 report = read_report(output, self.target.metric)
                 values = self._values(order, tree, output, report)
             except ReportMissing as missing:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
+import stat
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ class ReportMissing(Exception):
 
 
 class ModelRefused(Exception):
-    """The trusted evaluation will not score a model: it looks ahead, keeps state or gives no distribution."""
+    """A run is not measured: its model looks ahead, keeps state or gives no distribution, or it left a trap."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,24 @@ def read_report(output: Path, metric: Metric) -> Report:
         value = float(field(document, metric.value))
         history = tuple(float(number) for number in field(document, metric.history)) if metric.history else ()
         configs = dict(field(document, metric.configs)) if metric.configs else {}
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ReportMissing(f"the metrics file {file.name} cannot be used: {error}") from error
     if not math.isfinite(value):
         raise ReportMissing(f"the metrics file {file.name} gives {metric.name} as {value}")
     kept = {key: item for key, item in configs.items() if key not in metric.volatile}
     weights = sha256_of(_newest(output, metric.weights)) if metric.weights else None
     return Report(value=value, history=history, configs=kept, weights_sha256=weights)
+
+
+def refuse_links(output: Path) -> None:
+    """Raise ModelRefused if a run left anything but files and folders: a link leads the reader out of its folder."""
+    for folder, folders, files in os.walk(output):
+        for name in [*folders, *files]:
+            path = Path(folder) / name
+            status = path.lstat()
+            plain_file = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+            if not plain_file and not stat.S_ISDIR(status.st_mode):
+                raise ModelRefused(f"the run left a link or a special file, {path.relative_to(output)}")
 
 
 def field(document: Any, dotted: str) -> Any:
@@ -108,7 +121,7 @@ class Evaluator:
         command += ["--threads", str(self.target.train.threads), *(["--checks"] if checked else [])]
         for split in splits:
             command += ["--tokens", f"{split}={self.data / evaluation.tokens[split]}"]
-        answer = self._answer(command, output, output / "evaluation.log")
+        answer = self._answer(command, output, output.with_suffix(".evaluation.log"))
         failed = [name for name, passed in answer["checks"].items() if not passed]
         if failed:
             raise ModelRefused(f"the trusted evaluation refused the model: not {', not '.join(failed)}")
@@ -122,7 +135,7 @@ class Evaluator:
             readable=[self.base_tree, output, *([self.data] if self.data.exists() else [])],
             environment=self.environment,
         )
-        value = float(self._answer(command, self.base_tree, output / f"evaluation-{split}.log")["value"])
+        value = float(self._answer(command, self.base_tree, output.with_suffix(f".{split}.log"))["value"])
         if not math.isfinite(value):
             raise ReportMissing(f"the trusted evaluation gives {value}")
         return value

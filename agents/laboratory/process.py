@@ -149,18 +149,24 @@ class _Seen:
         for raw in iter(lambda: output.readline(LINE_LIMIT), b""):
             log.write(raw)
             line = raw.decode(errors="replace").rstrip()
-            if match := self._progress and self._progress.search(line):
-                self._note(match)
-            elif line:
+            if not self._noted(line) and line:
                 self.tail = [*self.tail[-_TAIL_LINES + 1 :], line]
 
-    def _note(self, match: re.Match[str]) -> None:
-        step, steps, loss = int(match["step"]), int(match["steps"]), float(match["loss"])
+    def _noted(self, line: str) -> bool:
+        """Take note of a line of progress; whatever else a run prints is text."""
+        match = self._progress.search(line) if self._progress else None
+        if match is None:
+            return False
+        try:
+            step, steps, loss = int(match["step"]), int(match["steps"]), float(match["loss"])
+        except ValueError:
+            return False
         self.steps.append(step)
         self.losses.append(loss)
         self._times.append(time.monotonic())
         self.peak_memory_bytes = max(self.peak_memory_bytes or 0, _peak_memory(self._pid)) or None
         self._hear(step, steps, loss)
+        return True
 
     def seconds_per_step(self) -> float | None:
         """The median over the lines after the warm-up: an evaluation or a hiccup between two lines doesn't count."""

@@ -11,13 +11,17 @@ from agents.budget import FLOOR_SEEDS, affords, forecast
 from agents.errors import BaselineRefused
 from agents.ports import Context, Laboratory, Order
 from agents.records import Baseline, Run
+from agents.report import documents
 from agents.settings import Metric
 from agents.state import State, spend_of
 from agents.statistics import noise_floor, seed
 
 
 def baseline(state: State, runtime: Runtime[Context]) -> State:
-    """Put the noise floor into the state, or leave it out where the budget has no room for it."""
+    """Put the noise floor into the state, or leave it out where the budget has no room for it.
+
+    The paper of a diff that the person brought is opened here, for it has no visit of the planner.
+    """
     context = runtime.context
     session, laboratory = context.session, context.laboratory
     key = laboratory.baseline_key(session.base, session.preset, session.train_tokens)
@@ -30,7 +34,10 @@ def baseline(state: State, runtime: Runtime[Context]) -> State:
     measured = summarise(floor, key, context.target.metric, reused=len(trained) < len(floor))
     context.report("baseline", baseline=measured)
     runs = {run.key: run.train_seconds for run in trained}
-    return {"baseline": measured.model_dump(mode="json"), "runs": runs}
+    update: State = {"baseline": measured.model_dump(mode="json"), "runs": runs}
+    if state.get("versions"):
+        update |= documents.written({**state, **update}, context, "Open the paper of a person's own diff")
+    return update
 
 
 def measure_floor(

@@ -89,7 +89,7 @@ def _time(trial: Trial) -> Ending | None:
     if trial.failed:
         return "failed run"
     old, new = ([run for run in runs if run.arm == arm] for arm in ("baseline", "experiment"))
-    stepwise = all(run.seconds_per_step for run in runs)
+    stepwise = all(run.seconds_per_step for run in runs) and len({run.steps for run in runs}) == 1
     trial.speed = ratio_interval(_times(new, stepwise), _times(old, stepwise))
     if all(run.peak_memory_bytes for run in runs):
         trial.memory = _memory(new) / _memory(old)
@@ -97,7 +97,7 @@ def _time(trial: Trial) -> Ending | None:
 
 
 def _times(runs: Sequence[Run], stepwise: bool) -> list[float]:
-    """Seconds a step; whole seconds of the runs where the target tells of no steps."""
+    """Seconds a step; whole seconds of the runs where the target tells of no steps, or the arms take other numbers."""
     return [run.seconds_per_step or run.train_seconds if stepwise else run.train_seconds for run in runs]
 
 

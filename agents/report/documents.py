@@ -26,7 +26,7 @@ def paper_path(idea: Idea) -> str:
 def written(state: State, context: Context, message: str) -> State:
     """Commit the documents that the state gives on the newest version with a patch; return what changed."""
     versions = versions_of(state)
-    if not versions or versions[-1].patch is None:
+    if not versions or versions[-1].patch is None or baseline_of(state) is None:
         return {"versions": state.get("versions", [])}
     patch, tip = versions[-1].patch, versions[-1].tip
     files = _documents(state, context)

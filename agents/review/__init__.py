@@ -51,7 +51,7 @@ def mechanical_issues(*, base: Path, version: Path, diff: bytes, plan: Plan, tar
 
 
 def _code_issues(sources: list[Source], version: Path, plan: Plan, target: Target) -> Iterator[Issue]:
-    yield from plan_issues(plan)
+    yield from plan_issues(plan, target.reserved)
     settings = target.flags.file
     for config in (source for source in sources if source.path == settings):
         new_reads = {name for source in sources for name in _new_reads(source, settings)}

@@ -23,8 +23,12 @@ def plan_flags(plan: Plan) -> dict[str, Flag]:
     return {flag.name: flag for flag in (*reversed(ablations), *reversed(plan.flags))}
 
 
-def plan_issues(plan: Plan) -> Iterator[Issue]:
-    """A plan whose experiment is its baseline, and flags that are listed but not set."""
+def plan_issues(plan: Plan, reserved: frozenset[str]) -> Iterator[Issue]:
+    """Flags that are the laboratory's, a plan whose experiment is its baseline, and flags listed but not set."""
+    for flag in plan.flags:
+        if flag.name in reserved:
+            what = f"The flag {flag.name} is the laboratory's to set: both arms get the same."
+            yield critical("the plan", what, "Leave it out.")
     still = [flag for flag in plan.flags if same(flag.value, flag.default)]
     if len(still) == len(plan.flags):
         yield critical("the plan", "No flag differs from its default: both arms are one.", "Set a flag's value.")

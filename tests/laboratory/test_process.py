@@ -58,6 +58,11 @@ def test_a_process_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     assert ended.timed_out and ended.returncode < 0
 
 
+def test_a_line_that_only_looks_like_progress_is_text(tmp_path: Path) -> None:
+    ended = watch(tmp_path, "print('step 1/2 loss oops'); print('step ' + '1' * 5000 + '/2 loss 1')")
+    assert ended.steps == () and len(ended.tail) == 2
+
+
 def test_output_without_end_or_line_is_bounded(tmp_path: Path) -> None:
     ended = watch(tmp_path, "import sys; sys.stdout.write('x' * 300000); sys.stdout.buffer.write(b'\\xff\\n')")
     assert ended.returncode == 0 and len(ended.tail) <= 20
