@@ -62,11 +62,14 @@ def no_more_versions(state: State) -> str | None:
     return None
 
 
-def affords(budget: Budget, spend: Spend, runs: int, workers: int = 1) -> bool:
-    """Whether `runs` more runs fit: they are reserved before they are started, in number and in time."""
+def affords(budget: Budget, spend: Spend, runs: int, workers: int = 1, expected_seconds: float = 0.0) -> bool:
+    """Whether `runs` more runs fit: they are reserved before they are started, in number and in time.
+
+    A run takes what the session's runs took so far; before the first one, `expected_seconds`.
+    """
     if budget.max_runs is not None and spend.runs + runs > budget.max_runs:
         return False
     if budget.max_hours is None:
         return True
-    seconds_per_run = spend.train_seconds / spend.runs if spend.runs else 0.0
+    seconds_per_run = spend.train_seconds / spend.runs if spend.runs else expected_seconds
     return spend.wall_seconds + runs * seconds_per_run / workers <= budget.max_hours * 3600

@@ -26,9 +26,10 @@ def baseline(state: State, runtime: Runtime[Context]) -> State:
     session, laboratory = context.session, context.laboratory
     key = laboratory.baseline_key(session.base, session.preset, session.train_tokens)
     recorded = () if session.fresh_baseline else laboratory.recorded_baseline(key)
-    expected = forecast(session, context.target.scale(session.preset), recorded)
+    scale = context.target.scale(session.preset)
+    expected = forecast(session, scale, recorded)
     context.report("forecast", forecast=expected, metric=context.target.metric.name)
-    if not affords(session.budget, spend_of(state), FLOOR_SEEDS, session.workers):
+    if not affords(session.budget, spend_of(state), FLOOR_SEEDS, session.workers, scale.seconds):
         return {"baseline": None}
     floor, trained = measure_floor(laboratory, key, session.base, session.train_tokens, recorded)
     measured = summarise(floor, key, context.target.metric, reused=len(trained) < len(floor))
