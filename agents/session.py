@@ -16,6 +16,8 @@ import json
 import os
 import re
 import secrets
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -287,7 +289,7 @@ class Opened:
             Interrupted: a person or a signal asked to stop; the session resumes where it was.
             CircleError: what went wrong, in a sentence; the session is resumable.
         """
-        with self._locked():
+        with self._locked(), self._stopped_by_signals():
             (self.folder / "stop").unlink(missing_ok=True)
             try:
                 state = self._drive(report, answer)
@@ -393,6 +395,24 @@ class Opened:
             except BlockingIOError:
                 raise SessionError(f"Session {self.session.id} is being run by another process.") from None
             yield
+
+    @contextmanager
+    def _stopped_by_signals(self) -> Iterator[None]:
+        """Let Ctrl-C and SIGTERM interrupt at once, and leave word in case a library swallows the interruption."""
+
+        def handle(number: int, frame: object) -> None:
+            self.ask_to_stop()
+            raise KeyboardInterrupt
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _busy(self) -> bool:
         with (self.folder / "lock").open("a") as lock:
