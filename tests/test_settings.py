@@ -23,7 +23,14 @@ def test_this_repositorys_own_file_fits_its_trainer() -> None:
         assert scale.sequence_length == PRESETS[name].max_seq_len
         assert scale.short_tokens < scale.train_tokens
     assert target.editable("trainer/model.py") and target.editable("optimizers/muon.py")
-    for path in ("trainer/data.py", "trainer/evaluation.py", "trainer/seeds.py", "agents/graph.py", "circle.toml"):
+    for path in (
+        "trainer/data.py",
+        "trainer/draft.py",
+        "trainer/evaluation.py",
+        "trainer/seeds.py",
+        "agents/graph.py",
+        "circle.toml",
+    ):
         assert not target.editable(path)
 
 

@@ -3,36 +3,75 @@
     DIR/open/    train.bin visible.bin tokenizer.json manifest.json   all that a training run reads
     DIR/hidden/  hidden.bin manifest.json                             for a confirmation, elsewhere
 
-`python -m trainer.data --output DIR [--preset NAME] [--corpus PATH] [--vocab_size N]` only prepares.
+A long training split lies in train-00000.bin, train-00001.bin, ... instead.
+`python -m trainer.data --output DIR [--preset NAME] [--corpus CORPUS] [--vocab_size N]` only prepares (prepare.py).
 PROTECTED: what is measured depends on this module.
 """
 
-import argparse
 import hashlib
 import json
+import re
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
-from trainer.config import PRESETS, Configs
-from trainer.corpus import Splits, corpus_sha256, read_documents, split_documents
-from trainer.errors import DataError, TrainerError
+from trainer.config import Configs
+from trainer.corpus import KJV, KJV_SHA256, corpus_sha256, read_documents
+from trainer.errors import DataError
 from trainer.seeds import generator
+from trainer.stream import HUB, is_stream, local_stream
 
 FORMAT = 1
-SEPARATOR = "<|endoftext|>"  # stands before every document
-MANIFEST = "manifest.json"
+MANIFEST, TOKENIZER = "manifest.json", "tokenizer.json"
 Manifest = dict[str, Any]
-Tokens = npt.NDArray[np.integer[Any]]
+Ids = npt.NDArray[np.integer[Any]]
+
+
+class Tokens(Protocol):
+    """The token ids of a split: an array of one dimension, or what is read like one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> Any:
+        """The ids at positions, an integer array of any shape, or of a slice."""
+
+    def astype(self, dtype: Any, /) -> Any:
+        """All ids in an array of their own."""
+
+
+class Shards:
+    """Arrays of token ids, one after another, read as one without ever being joined."""
+
+    def __init__(self, arrays: Sequence[Ids]) -> None:
+        self.arrays, self.dtype = arrays, arrays[0].dtype
+        self.ends = np.cumsum([len(array) for array in arrays])
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def __getitem__(self, index: npt.NDArray[np.integer[Any]] | slice) -> Ids:
+        """The ids at positions 0 or above, an integer array of any shape, or of a slice. Raises IndexError."""
+        positions = np.arange(*index.indices(len(self))) if isinstance(index, slice) else np.asarray(index)
+        shards = np.searchsorted(self.ends, positions, side="right")
+        if positions.size and (positions.min() < 0 or positions.max() >= len(self)):
+            raise IndexError(f"positions from {positions.min()} to {positions.max()} in {len(self)} tokens")
+        ids = np.empty(positions.shape, self.dtype)
+        for shard in np.unique(shards):
+            here, array = shards == shard, self.arrays[shard]
+            ids[here] = array[positions[here] - (self.ends[shard] - len(array))]
+        return ids
+
+    def astype(self, dtype: npt.DTypeLike) -> Ids:
+        """All ids in an array of their own."""
+        return np.concatenate([array.astype(dtype) for array in self.arrays])
 
 
 @dataclass(frozen=True)
@@ -63,67 +102,26 @@ def load_data(configs: Configs) -> Part:
 
 def prepared_corpus(configs: Configs) -> Path:
     """The folder of the prepared corpus below `output_dir`, filled at its first use. Raises DataError."""
-    documents = read_documents(Path(configs.corpus) if configs.corpus else None)
-    key = hashlib.sha256(f"{FORMAT}:{corpus_sha256(documents)}:{configs.vocab_size}".encode()).hexdigest()
+    key = hashlib.sha256(":".join([str(FORMAT), *ingredients(configs)]).encode()).hexdigest()
     folder = Path(configs.output_dir) / ".cache" / key[:16]
     if not folder.exists():
-        prepare(folder, documents, configs.vocab_size)
+        from trainer.prepare import prepare_corpus  # here, since prepared data needs no tokenizer
+
+        prepare_corpus(folder, configs, configs.tokens_in_order)
     return folder
 
 
-def prepare(folder: Path, documents: Sequence[str], vocab_size: int) -> None:
-    """Splits, trains the tokenizer on the training split, and writes `folder` whole or not at all.
-
-    If another process has put the folder there meanwhile, that one stays. Raises DataError.
-    """
-    splits = split_documents(documents)
-    tokenizer = train_tokenizer(splits["train"], vocab_size)
-    hidden = {"hidden": splits.pop("hidden")}
-    about: Manifest = {"format": FORMAT, "corpus_sha256": corpus_sha256(documents), "vocab_size": vocab_size}
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-            draft = Path(scratch) / folder.name
-            (draft / "open").mkdir(parents=True)
-            tokenizer.save(str(draft / "open" / "tokenizer.json"))
-            write_part(draft / "open", tokenizer, splits, about)
-            (draft / "hidden").mkdir()
-            write_part(draft / "hidden", tokenizer, hidden, about)
-            draft.rename(folder)
-    except OSError as error:
-        if not (folder / "open").exists():
-            raise DataError(
-                f"Data cannot be prepared in {folder} ({error.strerror}); choose a writable folder."
-            ) from error
-
-
-def train_tokenizer(documents: Sequence[str], vocab_size: int) -> Tokenizer:
-    """A byte-level BPE tokenizer (arXiv 1508.07909): the separator, 256 bytes, merges up to `vocab_size`."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    recipe = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=[SEPARATOR],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(documents, recipe)
-    return tokenizer
-
-
-def write_part(folder: Path, tokenizer: Tokenizer, splits: Splits, about: Manifest) -> None:
-    """Writes each split as little-endian token ids, and the manifest that vouches for the folder's files."""
-    counts = {}
-    for name, documents in splits.items():
-        encoded = tokenizer.encode_batch_fast([SEPARATOR + document for document in documents])
-        ids = np.array([token for document in encoded for token in document.ids])
-        ids.astype(token_dtype(about["vocab_size"])).tofile(folder / f"{name}.bin")
-        text_bytes = sum(len(document.encode()) for document in documents)
-        counts[name] = {"documents": len(documents), "tokens": len(ids), "text_bytes": text_bytes}
-    files = {file.name: file_sha256(file) for file in sorted(folder.iterdir())}
-    manifest = {**about, "splits": counts, "files": files}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+def ingredients(configs: Configs) -> list[str]:
+    """What prepared data depends on, found without preparing it or asking the hub. Raises DataError."""
+    corpus, vocabulary = Path(configs.corpus), str(configs.vocab_size)
+    tokenizer = [configs.tokenizer] if configs.tokenizer else []
+    if configs.corpus == KJV:
+        return [KJV_SHA256, vocabulary, *tokenizer]
+    if configs.corpus.startswith(HUB):
+        return [configs.corpus, vocabulary, *tokenizer, str(configs.tokens_in_order)]
+    if is_stream(corpus):
+        return [json.dumps(local_stream(corpus).identity), vocabulary, *tokenizer, str(configs.tokens_in_order)]
+    return [corpus_sha256(read_documents(corpus)), vocabulary, *tokenizer]
 
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
@@ -144,7 +142,6 @@ def read_part(part: Path, names: Sequence[str]) -> Part:
         manifest = json.loads((part / MANIFEST).read_text(encoding="utf-8"))
         damaged = [name for name, digest in manifest["files"].items() if file_sha256(part / name) != digest]
         dtype = token_dtype(manifest["vocab_size"])
-        splits = {name: np.fromfile(part / f"{name}.bin", dtype) for name in names}
     except OSError as error:
         raise DataError(f"The data file {error.filename} cannot be read ({error.strerror}); {remedy}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -153,7 +150,40 @@ def read_part(part: Path, names: Sequence[str]) -> Part:
         raise DataError(f"The data file {part / damaged[0]} is damaged; {remedy}")
     if manifest["format"] != FORMAT:
         raise DataError(f"The data in {part} has format {manifest['format']}, not {FORMAT}; {remedy}")
-    return Part(splits, manifest)
+    return Part({name: read_split(part, name, manifest["files"], dtype) for name in names}, manifest)
+
+
+def shard_name(split: str, number: int) -> str:
+    """The file name of one of several shards."""
+    return f"{split}-{number:05}.bin"
+
+
+def read_split(part: Path, name: str, files: Sequence[str], dtype: np.dtype[Any]) -> Tokens:
+    """The token ids of a split, mapped into memory: one file, or shards in the order of their names."""
+    shards = [part / file for file in sorted(files) if re.fullmatch(rf"{name}(-\d+)?\.bin", file)]
+    if not shards:
+        raise DataError(f"The data in {part} has no split {name}; prepare it again.")
+    arrays = [np.asarray(np.memmap(shard, dtype, mode="r")) for shard in shards]
+    return arrays[0] if len(arrays) == 1 else Shards(arrays)
+
+
+def write_manifest(folder: Path, about: Manifest, splits: dict[str, dict[str, int]]) -> None:
+    """Writes the manifest that vouches for every file of the folder."""
+    files = {file.name: file_sha256(file) for file in sorted(folder.iterdir()) if file.name != MANIFEST}
+    manifest = {**about, "splits": splits, "files": files}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """What the system refuses becomes a DataError, unless another process has put the folder there meanwhile."""
+    try:
+        yield
+    except OSError as error:
+        if not (folder / "open").exists():
+            raise DataError(
+                f"Data cannot be prepared in {folder} ({error.strerror}); choose a writable folder."
+            ) from error
 
 
 def training_batches(tokens: Tokens, batch_size: int, seq_len: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -177,29 +207,7 @@ def window_starts(length: int, seq_len: int, stream: torch.Generator) -> Iterato
             yield phase + window * seq_len
 
 
-def main(argv: Sequence[str]) -> int:
-    """Prepares data for later runs; 0, or 1 after one sentence about what is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m trainer.data", description="Prepare training data.")
-    parser.add_argument("--output", type=Path, required=True, help="the folder to write; it must not exist")
-    parser.add_argument("--preset", choices=PRESETS, default="cpu", help="whose vocabulary size to take")
-    parser.add_argument("--corpus", type=Path, help="a plain text file (default: the King James Bible)")
-    parser.add_argument("--vocab_size", type=int, help="another vocabulary size")
-    args = parser.parse_args(argv)
-    preset = PRESETS[args.preset]
-    try:
-        configs = replace(preset, vocab_size=args.vocab_size or preset.vocab_size)
-        if args.output.exists():
-            raise DataError(f"{args.output} exists already; name a new folder.")
-        prepare(args.output, read_documents(args.corpus), configs.vocab_size)
-    except TrainerError as error:
-        print(error, file=sys.stderr)
-        return 1
-    part = read_part(args.output / "open", ("train", "visible"))
-    print(
-        f"prepared {args.output}: " + ", ".join(f"{len(ids)} {name}" for name, ids in part.splits.items()) + " tokens"
-    )
-    return 0
-
-
 if __name__ == "__main__":
+    from trainer.prepare import main
+
     sys.exit(main(sys.argv[1:]))

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import torch
 
 from trainer.config import PRESETS, Configs
+from trainer.errors import ConfigError
 
 
 def parse_configs(argv: Sequence[str], program: str) -> Configs:
@@ -26,6 +27,8 @@ def parse_configs(argv: Sequence[str], program: str) -> Configs:
     for name, hint in get_type_hints(Configs).items():
         parser.add_argument(f"--{name}", default=argparse.SUPPRESS, help=about(name), **argument(hint))
     given = vars(parser.parse_args(argv))
+    if given.keys() >= {"corpus", "data_dir"}:
+        raise ConfigError("--data_dir and --corpus exclude each other: prepared data has its corpus; give one.")
     preset = given.pop("preset") or ("blueberry" if torch.cuda.is_available() else "cpu")
     return replace(PRESETS[preset], **given)
 

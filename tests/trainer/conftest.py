@@ -14,8 +14,8 @@ import pytest
 
 from trainer.config import PRESETS, Configs
 from trainer.corpus import read_documents
-from trainer.data import prepare
 from trainer.loop import train
+from trainer.prepare import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = replace(PRESETS["smoke"], vocab_size=300, max_seq_len=32, batch_size=4, train_tokens=512, eval_every=2)

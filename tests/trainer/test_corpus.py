@@ -1,14 +1,11 @@
-"""Corpora and their split."""
+"""Corpora that are held in memory."""
 
 import re
-from itertools import chain
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from trainer.corpus import SHARED_LINE, plain_text, read_documents, split_documents
+from trainer.corpus import plain_text, read_documents
 from trainer.errors import DataError
 
 
@@ -20,48 +17,6 @@ def test_the_default_corpus_is_clean() -> None:
     assert chapters[0].startswith("Genesis 1\nIn the beginning God created the heavens and the earth.\nAnd the")
     assert chapters[-1].endswith("The grace of our Lord Jesus Christ be with you all. Amen.")
     assert not any(re.search(r"\d", chapter.split("\n", 1)[1]) for chapter in chapters)
-
-
-def test_the_default_corpus_splits_about_80_10_10() -> None:
-    """Each validation split has enough text for a steady mean, and no long line is on two sides."""
-    splits = split_documents(read_documents(None))
-    sizes = {name: sum(map(len, documents)) for name, documents in splits.items()}
-    shares = {name: size / sum(sizes.values()) for name, size in sizes.items()}
-    assert 0.75 < shares["train"] < 0.85
-    assert 0.07 < shares["visible"] < 0.13
-    assert 0.07 < shares["hidden"] < 0.13
-    assert_apart(splits)
-
-
-def assert_apart(splits: dict[str, list[str]]) -> None:
-    """No document and no long line is on two sides."""
-    lines = {
-        name: {line for document in documents for line in document.splitlines() if len(line) >= SHARED_LINE}
-        for name, documents in splits.items()
-    }
-    for one, other in (("train", "visible"), ("train", "hidden"), ("visible", "hidden")):
-        assert not lines[one] & lines[other]
-        assert not set(splits[one]) & set(splits[other])
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 150), min_size=1, max_size=3), min_size=150, max_size=200))
-def test_documents_that_share_a_long_line_stay_together(picks: list[list[int]]) -> None:
-    """Directly or through others, also where lines come in any order and documents repeat."""
-    long_lines = [f"{i} ".ljust(SHARED_LINE, "x") for i in range(151)]
-    documents = ["\n".join([f"short {pick}", *(long_lines[i] for i in pick)]) for pick in picks]
-    documents += [f"alone {i}" for i in range(100)]
-    splits = split_documents(documents)
-    assert_apart(splits)
-    assert sorted(chain(*splits.values())) == sorted(documents)
-
-
-def test_a_side_is_read_off_the_content() -> None:
-    """The order of the documents doesn't move them, nor do unrelated additions."""
-    documents = [f"document {i}" for i in range(200)]
-    sides = {name: set(members) for name, members in split_documents(documents).items()}
-    more = split_documents([*reversed(documents), *(f"another {i}" for i in range(50))])
-    assert all(sides[name] <= set(more[name]) for name in sides)
 
 
 @pytest.mark.parametrize(
@@ -97,9 +52,3 @@ def test_a_corpus_that_cannot_be_used_is_told_in_one_sentence(
         path.write_bytes(content)
     with pytest.raises(DataError, match=re.escape(f"The corpus {path} {words}")):
         read_documents(path)
-
-
-def test_a_corpus_of_one_document_cannot_be_split() -> None:
-    """The sentence says how documents are separated."""
-    with pytest.raises(DataError, match="separate documents by blank lines or form feeds"):
-        split_documents(["one document"])

@@ -1,6 +1,5 @@
 """Prepared data: what lies where, what is verified, and the order of training."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -13,18 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer
 
 from trainer.config import Configs
-from trainer.corpus import read_documents, split_documents
-from trainer.data import load_data, prepare, read_part, training_batches
+from trainer.data import Shards, load_data, read_part, training_batches
 from trainer.errors import DataError
 
+ROOT = Path(__file__).parents[2]
 OPEN_FILES = {"manifest.json", "tokenizer.json", "train.bin", "visible.bin"}
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def test_the_layout(tiny_data: Path) -> None:
@@ -35,69 +29,6 @@ def test_the_layout(tiny_data: Path) -> None:
     assert manifest["files"].keys() == OPEN_FILES - {"manifest.json"}
     assert manifest["vocab_size"] == 300
     assert manifest["splits"].keys() == {"train", "visible"}
-
-
-def test_the_tokens_are_the_text(tiny_data: Path, tiny_corpus: Path) -> None:
-    """Decoded, each split is its documents, and the manifest's counts are right."""
-    tokenizer = Tokenizer.from_file(str(tiny_data / "open" / "tokenizer.json"))
-    for name, documents in split_documents(read_documents(tiny_corpus)).items():
-        part = read_part(tiny_data / ("hidden" if name == "hidden" else "open"), (name,))
-        ids = part.splits[name]
-        assert tokenizer.decode(ids.tolist(), skip_special_tokens=False).split("<|endoftext|>")[1:] == documents
-        text_bytes = sum(len(document.encode()) for document in documents)
-        counts = {"documents": len(documents), "tokens": len(ids), "text_bytes": text_bytes}
-        assert part.manifest["splits"][name] == counts
-
-
-def test_nothing_hidden_is_open(smoke_data: Path) -> None:
-    """No 32 tokens in a row of the hidden split, and no long line of its text, are to be found among open files."""
-    hidden = read_part(smoke_data / "hidden", ("hidden",)).splits["hidden"]
-    pieces = [hidden[i : i + 32].tobytes() for i in range(0, len(hidden) - 32, 32)]
-    lines = [
-        line.encode()
-        for document in split_documents(read_documents(None))["hidden"]
-        for line in document.splitlines()
-        if len(line) >= 60
-    ]
-    assert len(pieces) > 1000 < len(lines)
-    for name, content in files_of(smoke_data / "open").items():
-        assert not any(piece in content for piece in pieces[::20]), name
-        assert not any(line in content for line in lines), name
-
-
-def test_the_tokenizer_knows_the_training_split_alone(tmp_path: Path, tiny_corpus: Path) -> None:
-    """Other validation text, same tokenizer and same training tokens."""
-    documents = read_documents(tiny_corpus)
-    train = split_documents(documents)["train"]
-    extra = [word * 20 for word in ("quartz", "fjord", "glyph", "vexing", "sphinx", "jumbo")]
-    kept = [d for d in extra * 30 if d not in split_documents([*documents, *extra])["train"]]
-    assert kept
-    prepare(tmp_path / "a", documents, 300)
-    prepare(tmp_path / "b", [*documents, *kept], 300)
-    assert split_documents([*documents, *kept])["train"] == train
-    for name in ("tokenizer.json", "train.bin"):
-        assert (tmp_path / "a" / "open" / name).read_bytes() == (tmp_path / "b" / "open" / name).read_bytes()
-
-
-def test_preparing_twice_gives_the_same_bytes(tmp_path: Path, tiny_data: Path, tiny_corpus: Path) -> None:
-    """File by file."""
-    prepare(tmp_path / "again", read_documents(tiny_corpus), 300)
-    assert files_of(tmp_path / "again") == files_of(tiny_data)
-
-
-def test_large_vocabularies_take_four_bytes(tmp_path: Path, tiny_corpus: Path) -> None:
-    """And read back as they were."""
-    prepare(tmp_path / "data", read_documents(tiny_corpus), 70_000)
-    part = read_part(tmp_path / "data" / "open", ("train",))
-    assert part.splits["train"].dtype == np.dtype("<u4")
-    assert part.splits["train"].max() < 70_000
-
-
-def test_a_failed_preparation_leaves_nothing(tmp_path: Path) -> None:
-    """Neither the folder nor a draft."""
-    with pytest.raises(DataError):
-        prepare(tmp_path / "data", ["one document"], 300)
-    assert not list(tmp_path.iterdir())
 
 
 def damage(file: Path) -> Callable[[Path], None]:
@@ -185,19 +116,36 @@ def test_the_order_depends_on_the_seed_alone() -> None:
     assert order(5) == first != order(6)
 
 
-def test_the_command_prepares_data(tiny_corpus: Path, tiny_data: Path, tmp_path: Path) -> None:
-    """The same bytes as a run would prepare; a folder that exists is refused."""
-    words = [sys.executable, "-m", "trainer.data", "--output", tmp_path / "data", "--corpus", tiny_corpus]
-    root = Path(__file__).parents[2]
-    done = subprocess.run([*words, "--vocab_size", "300"], cwd=root, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(f"prepared {tmp_path / 'data'}: ")
-    assert files_of(tmp_path / "data") == files_of(tiny_data)
-    again = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
-    assert again.returncode == 1
-    assert again.stderr == f"{tmp_path / 'data'} exists already; name a new folder.\n"
+@pytest.mark.parametrize("sizes", [(1000,), (400, 600), (1, 333, 333, 333), (64,) * 15 + (40,)])
+def test_shards_are_read_as_one(sizes: tuple[int, ...]) -> None:
+    """Positions of any shape, slices, all at once, and batches across their borders."""
+    whole = np.random.default_rng(0).integers(0, 300, sum(sizes)).astype(np.uint16)
+    shards = Shards(np.split(whole, np.cumsum(sizes)[:-1]))
+    positions = np.random.default_rng(1).integers(0, len(whole), (7, 5, 3))
+    assert len(shards) == len(whole)
+    assert np.array_equal(shards[positions], whole[positions])
+    assert np.array_equal(shards[positions[:0]], whole[positions[:0]])
+    assert np.array_equal(shards[350:700:3], whole[350:700:3])
+    assert np.array_equal(shards.astype(np.int64), whole.astype(np.int64))
+    for (one, _), (other, _) in islice(zip(*(training_batches(t, 4, 16, 0) for t in (whole, shards)), strict=True), 40):
+        assert torch.equal(one, other)
 
 
-def test_the_manifest_is_plain_json(tiny_data: Path) -> None:
-    """With the hash of the corpus in both halves."""
-    halves = [json.loads((tiny_data / half / "manifest.json").read_text()) for half in ("open", "hidden")]
-    assert halves[0]["corpus_sha256"] == halves[1]["corpus_sha256"]
+@pytest.mark.parametrize("position", [-1, 1000])
+def test_no_position_outside_the_shards_is_read(position: int) -> None:
+    """It would silently be another token."""
+    shards = Shards([np.zeros(500, np.uint16)] * 2)
+    with pytest.raises(IndexError, match=f"positions from {position} to {position} in 1000 tokens"):
+        shards[np.array([position])]
+
+
+def test_reading_imports_nothing_that_preparing_needs(tiny: Configs) -> None:
+    """Nor does it keep the training split in memory: the file is mapped."""
+    script = (
+        "import sys; from dataclasses import replace; from trainer.config import PRESETS; import trainer.data as data\n"
+        "part = data.load_data(replace(PRESETS['smoke'], vocab_size=300, data_dir=sys.argv[1]))\n"
+        "print(type(part.splits['train'].base).__name__, 'tokenizers' in sys.modules, 'sqlite3' in sys.modules)\n"
+    )
+    words = [sys.executable, "-c", script, str(tiny.data_dir)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "memmap False False\n"
