@@ -3,11 +3,13 @@
 For the hidden matrices of a network only: embeddings, heads, gains and biases belong to AdamW.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
+
+from optimizers.optimizer import Group, Memory, Optimizer
+from trainer.parallel import ALONE, World
 
 # Odd quintics a*s + b*s^3 + c*s^5, one a step, each optimal for the interval that the one before leaves:
 # the table of "The Polar Express" (Amsel et al., arXiv 2505.16932) for singular values from 1e-3 to 1.
@@ -50,41 +52,45 @@ def muon_update(
 
 
 class Muon(Optimizer):
-    """Muon over 2-D parameters. Matrices of one shape are stacked and orthogonalised together.
+    """Muon over matrices at one rate. Those of one shape are stacked and orthogonalised together.
 
     `weight_decay` is decoupled: a step first shrinks each matrix by lr * weight_decay. `dtype` is that of the
-    iteration. Raises ValueError for a parameter that is not a matrix.
+    iteration. The ranks of `world` share the matrices: each keeps the averages of its own, orthogonalises those
+    and passes on the updates. Raises ValueError for a parameter that is not a matrix.
     """
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        matrices: Iterable[Tensor],
         lr: float,
         momentum: float = 0.95,
         weight_decay: float = 0.0,
         dtype: torch.dtype = torch.bfloat16,
+        world: World = ALONE,
     ) -> None:
         by_shape: dict[torch.Size, list[Tensor]] = {}
-        for parameter in params:
-            if parameter.ndim != 2:
-                raise ValueError(f"Muon is for matrices, not for a parameter of shape {tuple(parameter.shape)}")
-            by_shape.setdefault(parameter.shape, []).append(parameter)
-        groups = [{"params": alike} for alike in by_shape.values()]
-        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "dtype": dtype})
+        for matrix in matrices:
+            if matrix.ndim != 2:
+                raise ValueError(f"Muon is for matrices, not for a parameter of shape {tuple(matrix.shape)}")
+            by_shape.setdefault(matrix.shape, []).append(matrix)
+        super().__init__(Group(alike, lr) for alike in by_shape.values())
+        self.momentum, self.weight_decay, self.dtype, self.world = momentum, weight_decay, dtype, world
+        for group in self.groups:
+            group.remember("average")
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Updates every matrix from its gradient; matrices without one are left alone."""
-        for group in self.param_groups:
-            alike = [p for p in group["params"] if p.grad is not None]
-            if not alike:
-                continue
-            for p in alike:
-                if not self.state[p]:
-                    self.state[p]["average"] = torch.zeros_like(p)
-            averages = [self.state[p]["average"] for p in alike]
-            gradients = torch.stack([p.grad for p in alike])
-            updates, moved = muon_update(gradients, torch.stack(averages), group["momentum"], group["dtype"])
-            torch._foreach_copy_(averages, list(moved))
-            torch._foreach_mul_(alike, 1 - group["lr"] * group["weight_decay"])
-            torch._foreach_add_(alike, list(updates), alpha=-group["lr"])
+    def move(self, parameters: list[Tensor], memory: Memory, lr: float) -> None:
+        gradients = torch.stack(self.world.share([p.grad for p in parameters if p.grad is not None]))
+        averages = self.world.share(memory["average"])
+        updates, moved = muon_update(gradients, torch.stack(averages), self.momentum, self.dtype)
+        torch._foreach_copy_(averages, list(moved))
+        updates = self.world.gather(updates, len(parameters))
+        torch._foreach_mul_(parameters, 1 - lr * self.weight_decay)
+        torch._foreach_add_(parameters, list(updates), alpha=-lr)
+
+    def state_dict(self) -> list[Memory]:
+        """The averages of all ranks, equal on each: all must call it together."""
+        for group in self.groups:
+            averages = group.memory["average"]
+            own = torch.stack(self.world.share(averages))
+            torch._foreach_copy_(averages, list(self.world.gather(own, len(averages))))
+        return super().state_dict()
