@@ -1,10 +1,13 @@
 """A decoder-only transformer: RoPE, pre-RMSNorm, QK-norm, grouped-query attention, squared ReLU."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from trainer.config import Configs
+from trainer.cross_entropy import linear_cross_entropy
 from trainer.seeds import generator
 
 NORM_EPSILON = 1e-6
@@ -19,7 +22,15 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), NORM_EPSILON)
+        """x in any dtype; the result in that of the matrix products that come next."""
+        normal = functional.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), NORM_EPSILON)
+        return normal.to(product_dtype(x))
+
+
+def product_dtype(x: Tensor) -> torch.dtype:
+    """The dtype that matrix products of x run in: autocast's where it is on, else that of x."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 def rotary_table(length: int, head_dim: int, base: float) -> Tensor:
@@ -36,14 +47,35 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Causal attention of q [batch, heads, time, head_dim] to k and v, which may have fewer heads; shaped as q.
+
+    CPUs have no fast kernel for bfloat16: there the scores are held whole, which is twice as fast at 128 tokens.
+    """
+    if q.device.type == "cpu" and q.dtype == torch.bfloat16:
+        return attend_to_all(q, k, v)
+    return functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.size(1) != k.size(1))
+
+
+def attend_to_all(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """The same with all scores in memory, batch x heads x time x time of them."""
+    batch, heads, time, head_dim = q.shape
+    groups = heads // k.size(1)
+    future = torch.full((time, time), -math.inf, dtype=q.dtype, device=q.device).triu(1).repeat(groups, 1)
+    q = q.reshape(-1, groups * time, head_dim)
+    k, v = (part.reshape(-1, time, head_dim) for part in (k, v))
+    scores = torch.baddbmm(future, q, k.mT, alpha=head_dim**-0.5)
+    return torch.bmm(scores.softmax(-1), v).view(batch, heads, time, head_dim)
+
+
 class Attention(nn.Module):
     """Causal self-attention; n_kv_heads key and value heads serve n_heads query heads (arXiv 2305.13245)."""
 
     def __init__(self, configs: Configs) -> None:
         super().__init__()
         self.head_dim = configs.head_dim
-        self.grouped = configs.n_kv_heads != configs.n_heads
-        inner, inner_kv = configs.n_heads * self.head_dim, configs.n_kv_heads * self.head_dim
+        self.heads = [configs.n_heads, configs.n_kv_heads, configs.n_kv_heads]
+        inner, inner_kv, _ = (heads * self.head_dim for heads in self.heads)
         self.query = nn.Linear(configs.d_model, inner, bias=False)
         self.key = nn.Linear(configs.d_model, inner_kv, bias=False)
         self.value = nn.Linear(configs.d_model, inner_kv, bias=False)
@@ -53,18 +85,12 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, table: Tensor) -> Tensor:
         """x is [batch, time, d_model], and so is the result."""
-        q, k, v = (self.heads(project(x)) for project in (self.query, self.key, self.value))
-        q, k = rotate(self.query_norm(q), table), rotate(self.key_norm(k), table)
-        with torch.autocast(x.device.type, enabled=x.device.type != "cpu"):
-            mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self.grouped)
+        weights = torch.cat([self.query.weight, self.key.weight, self.value.weight])  # one product for three
+        heads = functional.linear(x, weights).view(*x.shape[:2], -1, self.head_dim).transpose(1, 2)
+        q, k, v = torch.split(heads, self.heads, dim=1)
+        mixed = attend(rotate(self.query_norm(q), table), rotate(self.key_norm(k), table), v)
         joined: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
         return joined
-
-    def heads(self, x: Tensor) -> Tensor:
-        """[batch, time, heads * head_dim] -> [batch, heads, time, head_dim]."""
-        split = x.view(*x.shape[:2], -1, self.head_dim).transpose(1, 2)
-        # CPUs attend twice as fast in float32 as in bfloat16.
-        return split.float() if split.device.type == "cpu" else split
 
 
 class FeedForward(nn.Module):
@@ -109,13 +135,25 @@ class Transformer(nn.Module):
         table = rotary_table(configs.max_seq_len, configs.head_dim, configs.rope_base)
         self.register_buffer("table", table, persistent=False)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, targets: Tensor | None = None) -> Tensor:
+        """The logits; or, where the next tokens are given, [batch, time] int64, their mean loss, a float32."""
+        x = self.hidden(tokens)
+        output = self.embedding.weight if self.head is None else self.head.weight
+        if targets is None:
+            return functional.linear(x, output)
+        return linear_cross_entropy(x.flatten(0, 1), output, targets.flatten())
+
+    def compile_blocks(self) -> None:
+        """Has all but the output layer compiled at the next call."""
+        self.hidden = torch.compile(self.hidden, dynamic=False)  # type: ignore[method-assign]
+
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """What the output layer reads, [batch, time, d_model]."""
         x = self.embedding(tokens) * self.embedding.embedding_dim**0.5
         for block in self.blocks:
             x = block(x, self.table)
-        x = self.norm(x)
-        output = self.embedding.weight if self.head is None else self.head.weight
-        return functional.linear(x, output)
+        normal: Tensor = self.norm(x)
+        return normal
 
 
 @torch.no_grad()

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional
 
 from trainer.config import Configs
-from trainer.model import Transformer, build_model, rotary_table, rotate
+from trainer.model import Transformer, attend_to_all, build_model, rotary_table, rotate
 
 CPU = torch.device("cpu")
 SHAPES = ({}, {"n_kv_heads": 2}, {"qk_norm": False}, {"tie_embeddings": True})
@@ -16,6 +17,10 @@ SHAPES = ({}, {"n_kv_heads": 2}, {"qk_norm": False}, {"tie_embeddings": True})
 def model_of(configs: Configs) -> Transformer:
     """A model whose every projection matters: none is zero."""
     return build_model(replace(configs, zero_init=False), CPU)
+
+
+def drawn(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(shape[1]))
 
 
 def tokens_of(configs: Configs, rows: int = 2) -> torch.Tensor:
@@ -50,6 +55,25 @@ def test_rotation_depends_on_distance_alone() -> None:
         diagonal = products.diagonal(-distance)
         torch.testing.assert_close(diagonal, diagonal[:1].expand_as(diagonal), atol=1e-4, rtol=1e-4)
     assert (products.diagonal(-3)[0] - products.diagonal(0)[0]).abs() > 1e-3
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_attention_with_all_scores_is_torchs_attention(kv_heads: int) -> None:
+    """Values and gradients, also where several query heads share keys and values."""
+    q, k, v = (drawn(2, heads, 24, 8).requires_grad_() for heads in (4, kv_heads, kv_heads))
+    expected = functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+    found = attend_to_all(q, k, v)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    gradients = [torch.autograd.grad(result.sin().sum(), (q, k, v)) for result in (found, expected)]
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-5)
+
+
+def test_the_loss_is_that_of_the_logits(tiny: Configs) -> None:
+    """Given targets, the model returns the mean cross-entropy of what it returns without."""
+    model, tokens = model_of(tiny), tokens_of(tiny)
+    inputs, targets = tokens[:, :-1], tokens[:, 1:]
+    expected = functional.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
+    torch.testing.assert_close(model(inputs, targets), expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("changes", [{"tie_embeddings": False}, {"qk_norm": False}, {"n_layers": 3}, {"n_kv_heads": 2}])
