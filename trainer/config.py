@@ -26,12 +26,23 @@ class Configs:
     # run
     seed: int = setting(42, "seeds the initial weights and the data order, each through its own stream", 0)
     train_tokens: int = setting(8_000_000, "tokens to train on; rounded up to whole steps", 1)
-    corpus: str | None = setting(None, "a plain text file to train on (default: the King James Bible)")
-    data_dir: str | None = setting(None, "data prepared by `python -m trainer.data`; only its open part is read")
+    corpus: str = setting(
+        "hf:HuggingFaceTB/smollm-corpus",
+        "what to train on: kjv (the King James Bible), a text, JSONL or Parquet file, a folder of the latter two, or "
+        "hf:NAME[:CONFIG] on the Hugging Face hub",
+    )
+    tokenizer: str | None = setting(
+        None, "hf:NAME or a tokenizer.json (default: the one published with the corpus, else one trained on it)"
+    )
+    data_dir: str | None = setting(
+        None, "data prepared by `python -m trainer.data`, instead of a corpus; only its open part is read"
+    )
     output_dir: str = setting(".", "everything that the run writes lies in this folder")
     log_every: int = setting(10, "steps between progress lines", 1)
     eval_every: int = setting(100, "steps between evaluations on a part of the visible split", 1)
     eval_tokens: int = setting(262_144, "tokens of such an evaluation; the last one takes the whole split", 1)
+    save_every: int = setting(0, "steps between savings of the whole training state; 0 saves only the result", 0)
+    resume: bool = setting(False, "go on from the training state in output_dir, if an interrupted run left one")
 
     # machine
     dtype: Dtype = setting("auto", "compute precision; auto is bfloat16 where the processor has it")
@@ -80,8 +91,6 @@ class Configs:
                 f"--d_model {self.d_model} over --n_heads {self.n_heads} gives heads of odd width "
                 f"{self.head_dim}; rotary positions need an even width."
             )
-        if self.data_dir is not None and self.corpus is not None:
-            raise ConfigError("--data_dir and --corpus exclude each other: prepared data has its corpus; give one.")
 
     def _check_divides(self, divisor: str, dividend: str) -> None:
         small, large = getattr(self, divisor), getattr(self, dividend)
@@ -103,11 +112,17 @@ class Configs:
         """Updates of the run: train_tokens rounded up to whole steps."""
         return -(-self.train_tokens // self.tokens_per_step)
 
+    @property
+    def tokens_in_order(self) -> int:
+        """Tokens of which the run repeats none, wherever its first window begins."""
+        return self.steps * self.tokens_per_step + self.max_seq_len
+
 
 BLUEBERRY = Configs()
 CPU = replace(  # tuned: docs/research/cpu_preset.md
     BLUEBERRY,
     train_tokens=614_400,
+    corpus="kjv",
     eval_tokens=16_384,
     threads=1,
     vocab_size=2048,

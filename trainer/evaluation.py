@@ -5,13 +5,17 @@ PROTECTED: this is what is measured.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from trainer.cross_entropy import chunk_rows
 from trainer.data import Tokens
+from trainer.device import ahead
+from trainer.parallel import ALONE, World
 
 CHUNK_TOKENS = 4096  # tokens evaluated at a time; a constant, so that no setting moves the result
 
@@ -31,20 +35,36 @@ def evaluate(
     seq_len: int,
     device: torch.device,
     limit: int | None = None,
+    world: World = ALONE,
 ) -> Evaluation:
     """The mean over the targets of a split, read in disjoint windows of `seq_len` tokens.
 
     `limit` takes about that many tokens, in windows spread evenly over the split; None takes every token but
-    the first, which nothing predicts.
+    the first, which nothing predicts. The ranks of `world` share the work, and all have the result.
     """
-    loss = correct = count = 0.0
-    for inputs, targets in windows(tokens, seq_len, limit):
-        logits = model(inputs.to(device)).float().flatten(0, 1)
-        flat = targets.to(device).flatten()
-        loss += functional.cross_entropy(logits, flat, reduction="sum").item()
-        correct += (logits.argmax(-1) == flat).sum().item()
-        count += flat.numel()
+    totals = torch.zeros(3, dtype=torch.float64, device=device)  # loss, correct, count: read once, at the end
+    mine = islice(windows(tokens, seq_len, limit), world.rank, None, world.size)
+    for inputs, targets in ahead(mine, device):
+        logits = model(inputs).flatten(0, 1)
+        rows = chunk_rows(device, logits.size(-1))
+        for part, wanted in zip(torch.split(logits, rows), torch.split(targets.flatten(), rows), strict=True):
+            totals += scores(part, wanted)
+    loss, correct, count = world.sum(totals).tolist()
     return Evaluation(loss / count, correct / count)
+
+
+def scores(logits: Tensor, targets: Tensor) -> Tensor:
+    """[3] float64: the summed loss of [n, vocabulary] logits, in float32, the number of right guesses, and n.
+
+    The guess is the largest logit, the first of equals.
+    """
+    logits, count = logits.float(), len(targets)
+    loss = functional.cross_entropy(logits, targets, reduction="sum")
+    if logits.device.type == "cpu":  # where finding a maximum is much cheaper than finding its place
+        leading = logits.gather(-1, targets[:, None]).squeeze(-1) == logits.amax(-1)
+        logits, targets = logits[leading], targets[leading]
+    right = (logits.argmax(-1) == targets).sum()
+    return torch.stack([loss.double(), right.double(), torch.full_like(loss, count, dtype=torch.float64)])
 
 
 def windows(tokens: Tokens, seq_len: int, limit: int | None) -> Iterator[tuple[Tensor, Tensor]]:

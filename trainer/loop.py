@@ -5,37 +5,48 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from optimizers.build import build_optimizers, set_multiplier
+from optimizers.build import build_optimizers
 from optimizers.schedules import multiplier
 from trainer.checkpoint import save_checkpoint
 from trainer.config import Configs
 from trainer.data import load_data, training_batches
-from trainer.device import autocast, device_name, peak_memory_bytes, prepare_device
-from trainer.errors import DivergedError, OutputError
+from trainer.device import (
+    ahead,
+    autocast,
+    device_name,
+    peak_memory_bytes,
+    prepare_device,
+    random_state,
+    set_random_state,
+)
+from trainer.errors import CheckpointError, ConfigError, DivergedError, OutputError
 from trainer.evaluation import evaluate
 from trainer.metrics import History, write_metrics
 from trainer.model import build_model
+from trainer.parallel import ALONE, World
 from trainer.seeds import derive_seed
+from trainer.state import TrainingState, load_state, remove_state, save_state
+from trainer.stopwatch import Stopwatch
 
 WARMUP_STEPS = 10  # the first steps are slower (allocations, compilation): the speed leaves them out
 
 
-def train(configs: Configs) -> Path:
-    """One run, from its settings to its metrics file, whose path is returned. Raises TrainerError."""
+def train(configs: Configs, world: World = ALONE) -> Path | None:
+    """One run, from its settings to its metrics file, whose path rank 0 returns. Raises TrainerError."""
     output_dir = Path(configs.output_dir)
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
-        run = Run(configs)
+        run = Run(configs, world)
         run.train()
-        save_checkpoint(output_dir, run.model, run.configs)
-        return write_metrics(output_dir, configs.train_tokens, run.metrics(), run.history)
+        with world.first():
+            return run.finish() if world.leads else None
     except OSError as error:
         raise OutputError(
             f"{error.filename or output_dir} cannot be written ({error.strerror}); give another --output_dir."
@@ -45,33 +56,53 @@ def train(configs: Configs) -> Path:
 class Run:
     """A run in progress: the model, what feeds and moves it, and what was measured so far."""
 
-    def __init__(self, configs: Configs) -> None:
+    def __init__(self, configs: Configs, world: World = ALONE) -> None:
         self.began = time.perf_counter()
+        if configs.batch_size % world.size:
+            raise ConfigError(
+                f"--batch_size {configs.batch_size} cannot be divided among {world.size} processes; "
+                f"give a multiple of {world.size}."
+            )
+        self.world = world
+        self.output_dir = Path(configs.output_dir)
         self.device, self.configs = prepare_device(configs)
-        torch.manual_seed(derive_seed(configs.seed, "any other draw"))
-        self.data = load_data(configs).splits
+        torch.manual_seed(derive_seed(configs.seed, "any other draw") + world.rank)
+        with world.first():
+            self.data = load_data(configs)
         self.model = build_model(self.configs, self.device)
-        self.compute: Callable[[Tensor], Tensor] = torch.compile(self.model) if configs.compile else self.model
-        self.optimizers = build_optimizers(self.model, self.configs)
-        self.batches = training_batches(self.data["train"], configs.batch_size, configs.max_seq_len, configs.seed)
-        self.history = History()
-        self.step_seconds: list[float] = []
-        self.train_loss = math.nan
-        self.ready = time.perf_counter()
+        if configs.compile:
+            self.model.compile_blocks()
+        self.network: Callable[..., Tensor] = world.wrap(self.model)
+        self.optimizers = build_optimizers(self.model, self.configs, world)
+        self.history, self.watch, self.done = History(), Stopwatch(self.device), 0
+        self.loss, self.train_loss = torch.tensor(0.0), 0.0  # of the last update, on the device; as it was last read
+        earlier = self.resume() if configs.resume else None
+        batches = training_batches(self.data.splits["train"], configs.batch_size, configs.max_seq_len, configs.seed)
+        self.batches = ahead(map(world.rows, islice(batches, self.done, None)), self.device)
+        self.setup_seconds = time.perf_counter() - self.began
+        if earlier is not None:
+            self.setup_seconds += earlier.setup_seconds
+            self.began -= earlier.wall_seconds
 
     def train(self) -> None:
-        """Every update of the run, with the evaluations before, between and after them."""
+        """Every update that is left, with the evaluations before, between and after them."""
         configs = self.configs
-        self.evaluate(0, configs.eval_tokens)
-        for step in range(1, configs.steps + 1):
-            started = time.perf_counter()
-            factor = self.update(step)
-            self.step_seconds.append(time.perf_counter() - started)
-            due = step in (1, configs.steps) or step % configs.log_every == 0
-            if due or not math.isfinite(self.train_loss):
+        if self.done == 0:
+            self.evaluate(0, configs.eval_tokens)
+        for step in range(self.done + 1, configs.steps + 1):
+            with self.watch:
+                factor = self.update(step)
+            shows = step in (1, configs.steps) or step % configs.log_every == 0
+            evaluates = step % configs.eval_every == 0 and step < configs.steps
+            saves = configs.save_every > 0 and step % configs.save_every == 0 and step < configs.steps
+            if shows or evaluates or saves:
+                self.train_loss = self.world.mean(self.loss).item()
+            if shows or not math.isfinite(self.train_loss):
                 self.report(step, factor)
-            if step % configs.eval_every == 0 and step < configs.steps:
+            if evaluates:
                 self.evaluate(step, configs.eval_tokens)
+            if saves:
+                self.save(step)
         self.evaluate(configs.steps, None)
 
     def update(self, step: int) -> float:
@@ -85,53 +116,113 @@ class Run:
             cooldown_ratio=configs.cooldown_ratio,
             final_ratio=configs.final_lr_ratio,
         )
-        set_multiplier(self.optimizers, factor)
-        inputs, targets = (part.to(self.device) for part in next(self.batches))
-        logits = self.forward(inputs)
-        loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        for optimizer in self.optimizers:
+            optimizer.set_multiplier(factor)
+        inputs, targets = next(self.batches)
+        loss = self.forward(inputs, targets)
         torch.autograd.backward(loss)
         if configs.grad_clip:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), configs.grad_clip)
         for optimizer in self.optimizers:
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        self.train_loss = loss.item()
+            optimizer.zero_grad()
+        self.loss = loss.detach()  # to read it now would be to wait for the device
         return factor
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Logits in float32, so that no loss is ever rounded to bfloat16."""
+    def forward(self, *tokens: Tensor) -> Tensor:
+        """What the model makes of (inputs, targets), their mean loss, or of (inputs,), their logits."""
         with autocast(self.device, self.configs):
-            return self.compute(tokens).float()
+            return self.network(*tokens)
 
     def report(self, step: int, factor: float) -> None:
         """Prints the progress line. Raises DivergedError if the loss is not finite."""
-        recent = self.step_seconds[-self.configs.log_every :]
+        recent = self.watch.seconds()[-self.configs.log_every :]
         speed = self.configs.tokens_per_step * len(recent) / sum(recent)
         finite = math.isfinite(self.train_loss)
         loss = f"{self.train_loss:.4f}" if finite else "nan"
-        print(f"step {step}/{self.configs.steps} loss {loss} lr {factor:.3f} {speed:.0f} tok/s", flush=True)
+        self.say(f"step {step}/{self.configs.steps} loss {loss} lr {factor:.3f} {speed:.0f} tok/s")
         if not finite:
             raise DivergedError(f"The training loss is not finite at step {step}; lower the learning rates.")
 
     def evaluate(self, step: int, limit: int | None) -> None:
         """Evaluates the visible split after `step` updates. Raises DivergedError for a non-finite loss."""
+        configs, visible = self.configs, self.data.splits["visible"]
         self.model.eval()
-        result = evaluate(self.forward, self.data["visible"], self.configs.max_seq_len, self.device, limit)
+        result = evaluate(self.forward, visible, configs.max_seq_len, self.device, limit, self.world)
         self.model.train()
-        print(f"eval {step}/{self.configs.steps} val_loss {result.loss:.4f}", flush=True)
+        self.say(f"eval {step}/{configs.steps} val_loss {result.loss:.4f}")
         if not math.isfinite(result.loss):
             raise DivergedError(f"The validation loss is not finite after step {step}; lower the learning rates.")
-        rate = self.optimizers[0].param_groups[0]["lr"]
-        self.history.add(step, result, time.perf_counter() - self.ready, rate)
+        rate = self.optimizers[0].groups[0].lr
+        self.history.add(step, result, self.wall_seconds() - self.setup_seconds, rate)
+
+    def say(self, line: str) -> None:
+        """Prints a line, once for all ranks."""
+        if self.world.leads:
+            print(line, flush=True)
+
+    def wall_seconds(self) -> float:
+        """Seconds since the run began, those of an interrupted part as of its state included."""
+        return time.perf_counter() - self.began
+
+    def save(self, step: int) -> None:
+        """Saves the whole training state after `step` updates."""
+        random = random_state(self.device).to(self.device)
+        state = TrainingState(
+            configs=asdict(self.configs),
+            processes=self.world.size,
+            data=self.data.manifest["files"],
+            step=step,
+            model=self.model.state_dict(),
+            optimizers=[optimizer.state_dict() for optimizer in self.optimizers],
+            random=self.world.gather(random[None], self.world.size),
+            history=asdict(self.history),
+            step_seconds=self.watch.seconds(),
+            setup_seconds=self.setup_seconds,
+            wall_seconds=self.wall_seconds(),
+        )
+        if self.world.leads:
+            save_state(self.output_dir, state)
+
+    def resume(self) -> TrainingState | None:
+        """Puts the run where an interrupted one was saved; without a state it starts from the beginning.
+
+        Raises ConfigError if that run was another one, and CheckpointError.
+        """
+        state = load_state(self.output_dir)
+        if state is None:
+            self.say(f"no training state in {self.output_dir}: starting from the beginning")
+            return None
+        state.check(self.configs, self.world.size, self.data.manifest["files"])
+        try:
+            self.model.load_state_dict(state.model)
+            for optimizer, saved in zip(self.optimizers, state.optimizers, strict=True):
+                optimizer.load_state_dict(saved)
+        except (RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"The training state in {self.output_dir} is that of other code; start anew without --resume."
+            ) from error
+        set_random_state(self.device, state.random[self.world.rank])
+        self.history, self.watch = History(**state.history), Stopwatch(self.device, state.step_seconds)
+        self.done = state.step
+        self.say(f"resumed after step {state.step}/{self.configs.steps}")
+        return state
+
+    def finish(self) -> Path:
+        """Writes the result and removes the training state; returns the path of the metrics file. Raises OSError."""
+        save_checkpoint(self.output_dir, self.model, self.configs)
+        path = write_metrics(self.output_dir, self.configs.train_tokens, self.metrics(), self.history)
+        remove_state(self.output_dir)
+        return path
 
     def metrics(self) -> dict[str, Any]:
         """Everything of the metrics file but the history."""
-        configs, wall = self.configs, time.perf_counter() - self.began
-        timed = self.step_seconds[WARMUP_STEPS:] or self.step_seconds
+        configs, wall, seconds = self.configs, self.wall_seconds(), self.watch.seconds()
+        timed = seconds[WARMUP_STEPS:] or seconds
         return {
             "final_metrics": self.history.final_metrics(self.train_loss),
-            "setup_time_seconds": self.ready - self.began,
-            "active_training_time_seconds": sum(self.step_seconds),
+            "setup_time_seconds": self.setup_seconds,
+            "active_training_time_seconds": sum(seconds),
             "total_wall_time_seconds": wall,
             "total_time_minutes": wall / 60,
             "actual_steps": configs.steps,
@@ -143,4 +234,5 @@ class Run:
             "configs": asdict(configs),
             "commit": os.environ.get("CIRCLE_COMMIT"),
             "device": device_name(self.device),
+            "processes": self.world.size,
         }

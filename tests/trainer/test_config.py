@@ -48,8 +48,8 @@ BEHAVIOURAL: dict[str, Any] = {
     "final_lr_ratio": 0.5,
 }
 # Where a run reads and writes, how it looks and how fast it is: the result must not depend on these.
-COSMETIC = {"log_every": 3, "threads": 2}
-PATHS = {"corpus", "data_dir", "output_dir"}
+COSMETIC = {"log_every": 3, "threads": 2, "save_every": 1, "resume": True}
+PATHS = {"corpus", "tokenizer", "data_dir", "output_dir"}
 # Tied to the data or to a compiler; tested on their own.
 APART = {"vocab_size", "compile"}
 
@@ -109,8 +109,24 @@ def test_a_bool_takes_a_word(word: str, value: bool) -> None:
 
 def test_optional_settings_take_a_value() -> None:
     """They are None unless given."""
-    assert parse_configs([], "train").corpus is None
-    assert parse_configs(["--corpus", "a.txt"], "train").corpus == "a.txt"
+    assert parse_configs([], "train").tokenizer is None
+    assert parse_configs(["--tokenizer", "a.json"], "train").tokenizer == "a.json"
+
+
+def test_the_published_mix_is_blueberrys_corpus() -> None:
+    """The small presets take the King James Bible, which needs no network."""
+    assert {name: preset.corpus for name, preset in PRESETS.items()} == {
+        "blueberry": "hf:HuggingFaceTB/smollm-corpus",
+        "cpu": "kjv",
+        "smoke": "kjv",
+    }
+
+
+def test_prepared_data_and_a_corpus_exclude_each_other() -> None:
+    """On the command line; a preset's corpus gives way to prepared data."""
+    assert parse_configs(["--preset", "blueberry", "--data_dir", "b"], "train").data_dir == "b"
+    with pytest.raises(ConfigError, match="--data_dir and --corpus exclude each other"):
+        parse_configs(["--corpus", "kjv", "--data_dir", "b"], "train")
 
 
 @pytest.mark.parametrize(
@@ -126,10 +142,6 @@ def test_optional_settings_take_a_value() -> None:
         (
             {"d_model": 24},
             "--d_model 24 over --n_heads 8 gives heads of odd width 3; rotary positions need an even width.",
-        ),
-        (
-            {"corpus": "a", "data_dir": "b"},
-            "--data_dir and --corpus exclude each other: prepared data has its corpus; give one.",
         ),
     ],
 )

@@ -14,6 +14,7 @@ from trainer.config import Configs
 from trainer.data import load_data
 from trainer.evaluation import evaluate, windows
 from trainer.model import build_model
+from trainer.parallel import World
 
 CPU = torch.device("cpu")
 
@@ -31,6 +32,12 @@ def test_the_mean_is_over_every_token_but_the_first() -> None:
     assert result.loss == pytest.approx(functional.cross_entropy(bigram(ids[:-1]), ids[1:]).item(), abs=1e-5)
     hits = (bigram(ids[:-1]).argmax(-1) == ids[1:]).float().mean().item()
     assert result.accuracy == pytest.approx(hits, abs=1e-6)
+
+
+def test_of_equal_logits_the_first_is_the_guess() -> None:
+    """A model that says nothing is right about token 0 alone."""
+    result = evaluate(lambda tokens: torch.zeros(*tokens.shape, 4), np.arange(41, dtype=np.uint16) % 4, 8, CPU)
+    assert result.accuracy == 10 / 40
 
 
 @pytest.mark.parametrize("seq_len", [2, 7, 64, 5000])
@@ -87,3 +94,28 @@ def test_an_untrained_model_guesses(tiny: Configs) -> None:
     """Its loss is near log(vocab_size): nothing favours any token yet."""
     loss = evaluate(build_model(tiny, CPU), load_data(tiny).splits["visible"], 32, CPU).loss
     assert loss == pytest.approx(np.log(tiny.vocab_size), abs=0.05)
+
+
+@pytest.mark.parametrize("size", [2, 3, 8])
+@pytest.mark.parametrize("limit", [None, 4096 * 4])
+def test_ranks_share_an_evaluation(size: int, limit: int | None) -> None:
+    """Their sums are those of one process, also where there are more ranks than chunks."""
+
+    class Rank(World):
+        """Adds up what the ranks before it, in turn, had found."""
+
+        def __init__(self, rank: int) -> None:
+            self.rank, self.size = rank, size
+
+        def sum(self, tensor: Tensor) -> Tensor:
+            totals.append(tensor.clone())
+            return torch.stack(totals).sum(0)
+
+    tokens = np.random.default_rng(0).integers(0, 10, 4096 * 6 + 7).astype(np.uint16)
+    totals: list[Tensor] = []
+    for rank in range(size):
+        shared = evaluate(bigram, tokens, 32, CPU, limit, Rank(rank))
+    alone = evaluate(bigram, tokens, 32, CPU, limit)
+    assert shared.loss == pytest.approx(alone.loss, abs=1e-9)
+    assert shared.accuracy == pytest.approx(alone.accuracy, abs=1e-9)
+    assert len({tuple(total.tolist()) for total in totals if total[2]}) > 1

@@ -28,7 +28,7 @@ PUBLISHED = {
     "train_tokens",
     "history",
 }
-OURS = {"tokens_per_second", "peak_memory_bytes", "seed", "configs", "commit", "device"}
+OURS = {"tokens_per_second", "peak_memory_bytes", "seed", "configs", "commit", "device", "processes"}
 HISTORY = {"steps", "val_losses", "val_accuracies", "val_perplexities", "elapsed_times", "learning_rates"}
 
 

@@ -70,7 +70,7 @@ def test_a_tree_trains_its_own_code(tmp_path: Path, command: Command) -> None:
     for name in ("trainer", "optimizers"):
         shutil.copytree(ROOT / name, tree / name)
     shutil.copy(ROOT / "train_llm.py", tree)
-    (tree / "trainer" / "loop.py").write_text("def train(configs):\n    return 'own code'\n")
+    (tree / "trainer" / "loop.py").write_text("def train(configs, world):\n    return 'own code'\n")
     done = command("--preset", "smoke", script=tree / "train_llm.py", PYTHONPATH=str(ROOT))
     assert done.stdout == "metrics own code\n"
 
