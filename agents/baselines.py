@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents.errors import UsageError
+from agents.errors import TargetError
 from agents.ports import Reporter
+from agents.published import limits, read_published, summary
+from agents.settings import load_target
 
 if TYPE_CHECKING:
     from agents.session import Home
@@ -22,17 +24,28 @@ def standing(home: Home, preset: str | None, report: Reporter) -> dict[str, Any]
 
     with measuring(home, preset, report) as (target, laboratory, base, scale, tokens):
         floor = floor_of(laboratory, target.metric, base, scale, tokens)
-    return floor.model_dump(mode="json") | {"imported": imported(home)}
+    return floor.model_dump(mode="json") | reference(home, scale, tokens)
 
 
-def import_files(home: Home, files: Sequence[Path]) -> None:
-    """Put published metrics files on record; raise UsageError for one that cannot be used, and keep none then."""
-    known = {item["file"]: item for item in imported(home)}
-    read = {str(file): {"file": str(file), "val_loss": _val_loss(file)} for file in files}
+def import_files(home: Home, files: Sequence[Path], preset: str | None = None) -> dict[str, Any]:
+    """Put published metrics files on record, those of the same path anew, and return all that are.
+
+    Files, folders and patterns; raise UsageError with a sentence for each that cannot be used, and keep none then.
+    """
+    scale = _scale(home, preset)
+    known = {item.get("path", item["file"]): item for item in imported(home)}
+    read = {item["path"]: item for item in read_published(files)}
     home.prepare()
     place = _place(home)
     place.parent.mkdir(exist_ok=True)
     place.write_text(json.dumps(list((known | read).values()), indent=1), encoding="utf-8")
+    return reference(home, *scale)
+
+
+def reference(home: Home, name: str, tokens: int | None) -> dict[str, Any]:
+    """Return the imported figures, each with its limits beside a preset, and what they are good for together."""
+    figures = [item | {"limits": limits(item, name, tokens)} for item in imported(home)]
+    return {"imported": figures, "imported_summary": summary(figures, name, tokens) if figures else None}
 
 
 def imported(home: Home) -> list[dict[str, Any]]:
@@ -44,15 +57,14 @@ def imported(home: Home) -> list[dict[str, Any]]:
     return document if isinstance(document, list) else []
 
 
+def _scale(home: Home, preset: str | None) -> tuple[str, int | None]:
+    """The preset that figures are set beside, and its tokens; raise TargetError for a named one only."""
+    with contextlib.suppress(*() if preset else (TargetError,)):
+        target = load_target(home.target)
+        name = preset or target.preset
+        return name, target.scale(name).train_tokens
+    return "unknown", None
+
+
 def _place(home: Home) -> Path:
     return home.folder / "baselines" / "imported.json"
-
-
-def _val_loss(file: Path) -> float:
-    try:
-        value = float(json.loads(file.read_text(encoding="utf-8"))["final_metrics"]["val_loss"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise UsageError(f"{file} is no metrics file with final_metrics.val_loss: {error}.") from error
-    if not math.isfinite(value):
-        raise UsageError(f"{file} gives a val_loss of {value}, which is no figure.")
-    return value

@@ -210,20 +210,23 @@ def merge(id_: ID, target: TargetOption = None) -> None:
 
 @app.command()
 def baseline(
+    more: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="Further files for --import.")] = None,
     import_: Annotated[
-        list[Path] | None, typer.Option("--import", help="Published metrics files, for reference only.")
+        list[Path] | None,
+        typer.Option("--import", metavar="FILE...", help="Published metrics files, or folders, for reference only."),
     ] = None,
     preset: Annotated[str | None, typer.Option(help="The scale, a preset of circle.toml.")] = None,
     target: TargetOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Measure, import or show the baseline and its noise floor."""
-    from agents.baselines import import_files, imported, standing
+    from agents.baselines import import_files, standing
 
     home = _home(target)
+    if more and not import_:
+        raise UsageError(f"circle baseline takes a file only to import it: --import {more[0]}.")
     if import_:
-        import_files(home, import_)
-        shown: dict[str, Any] = {"imported": imported(home)}
+        shown: dict[str, Any] = import_files(home, [*import_, *(more or ())], preset)
     else:
         with _display() as report:
             shown = standing(home, preset, report)
@@ -234,8 +237,8 @@ def baseline(
         print(
             f"{shown['metric']} {shown['mean']:.4f} ± {shown['std']:.4f} over {shown['n']} seeds ({shown['direction']})"
         )
-    for item in shown["imported"]:
-        print(f"imported, for reference only: {item['file']}  {item['val_loss']:.4f}")
+    if shown["imported"]:
+        _print_imported(shown["imported"], shown["imported_summary"])
 
 
 @app.command()
@@ -293,6 +296,30 @@ def _follow(opened: Opened, as_json: bool, answer: Approval | None = None) -> No
         _print_session(shown)
     code = {"victory": 0, "concluded": 3, "awaiting_approval": 4}.get(shown["status"], CircleError.exit_code)
     raise typer.Exit(code)
+
+
+def _print_imported(figures: list[dict[str, Any]], together: dict[str, Any]) -> None:
+    """Print the imported figures, as a table on a terminal and a line each elsewhere, and what they are good for."""
+    from agents.published import row
+
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table("file", "val_loss", "tokens", "seed", "it does not say", title="Imported, for reference only")
+        for figure in figures:
+            table.add_row(*(Text(cell, overflow="fold") for cell in row(figure, together["preset_tokens"])))
+        Console().print(table)
+    else:
+        for figure in figures:
+            file, loss, tokens, seed, missing = row(figure, together["preset_tokens"])
+            print(f"imported, for reference only: {file}  {loss}  tokens {tokens}  seed {seed}  does not say {missing}")
+    for group in together["groups"]:
+        spread = f" ± {group['std']:.4f}" if group["std"] is not None else ""
+        span = f"{group['mean']:.4f}{spread}, from {group['low']:.4f} to {group['high']:.4f}"
+        print(f"{group['train_tokens']:,} tokens: {group['n']} figure{'s'[: group['n'] > 1]}, {span}")
+    print(f"{together['can']}\n{together['cannot']}")
 
 
 @contextlib.contextmanager

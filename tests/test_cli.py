@@ -36,6 +36,8 @@ def told(folder: Path, *arguments: str) -> tuple[int, str]:
         (["start", "--patch", "none.diff", "--flags", "--rate 1", "x"], 2, "cannot be read"),
         (["start", "--patch", "none.diff", "x"], 2, "go together"),
         (["baseline", "--import", "none.json"], 2, "no metrics file"),
+        (["baseline", "none.json"], 2, "only to import it"),
+        (["baseline", "--import", ".", "--preset", "huge"], 2, "There is no preset"),
         (["no-such-command"], 2, "No such command"),
     ],
 )
@@ -72,7 +74,9 @@ def test_published_figures_are_imported_for_reference(plain: Path, tmp_path: Pat
     cut.write_text('{"final_metrics": {"val_loss": ')
     assert told(plain, "baseline", "--import", str(cut), "--import", str(good))[0] == 2
     code, said = told(plain, "baseline", "--import", str(good), "--json")
-    assert code == 0 and json.loads(said)["imported"] == [{"file": str(good), "val_loss": 4.9413}]
+    (item,) = json.loads(said)["imported"]
+    assert code == 0 and (item["file"], item["val_loss"]) == (str(good), 4.9413)
+    assert {"seed", "configs", "commit", "device"} <= set(item["missing"])
     measured = json.loads(circle(plain, "baseline", "--json").stdout)
     assert {"metric", "direction", "n", "mean", "std", "runs", "imported"} <= measured.keys()
     assert measured["n"] == 8 and measured["imported"][0]["val_loss"] == 4.9413
