@@ -1,19 +1,14 @@
-"""The output layer and its loss as one function, which holds the logits of a few rows at a time, never of all."""
+"""The output layer and its loss as one function, which never holds all logits in float32: a few rows at a time."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-CHUNK_LOGITS = {"cpu": 2**18, "cuda": 2**28}  # a chunk stays in a core's cache; on a GPU it fills the processors
-
-
+# Logits that are held at once: as many as fill the processors, and of those in float32 what fits a core's cache.
+HELD = {"cpu": 2**23, "cuda": 2**28}
+CACHED = {"cpu": 2**18, "cuda": 2**28}
 SMALLEST_SHARE = torch.finfo(torch.float32).tiny  # a token's loss is at most 87 nats
-
-
-def chunk_rows(device: torch.device, vocabulary: int) -> int:
-    """How many rows of logits are handled at once."""
-    return -(-CHUNK_LOGITS[device.type] // vocabulary)
 
 
 def linear_cross_entropy(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
@@ -27,26 +22,20 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
 
 
 class LinearCrossEntropy(torch.autograd.Function):
-    """The gradients of a chunk are computed beside its loss, while its logits are at hand."""
+    """The gradients are computed beside the loss, while the logits are at hand."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        rows = min(len(x), chunk_rows(x.device, len(weight)))
-        logits, shares = (x.new_empty(rows, len(weight), dtype=dtype) for dtype in (x.dtype, torch.float32))
-        losses = torch.empty_like(targets, dtype=torch.float32)
+        rows = rows_of(HELD, x.device, len(weight))
         x_grad, weight_grad = torch.empty_like(x), torch.zeros_like(weight, dtype=torch.float32)
-        parts = zip(*(torch.split(whole, rows) for whole in (x, targets[:, None], losses, x_grad)), strict=True)
-        for x_part, wanted, losses_part, x_grad_part in parts:
-            logits, shares = logits[: len(x_part)], shares[: len(x_part)]
-            torch.mm(x_part, weight.mT, out=logits)
-            torch.softmax(shares.copy_(logits), -1, out=shares)
-            share = shares.gather(-1, wanted)
-            losses_part.copy_(-share.clamp_min(SMALLEST_SHARE).log_().squeeze(-1))
-            slopes = logits.copy_(shares.scatter_(-1, wanted, share - 1))
-            torch.mm(slopes, weight, out=x_grad_part)
-            weight_grad += slopes.mT @ x_part
+        losses = []
+        for x_part, wanted, x_grad_part in zip(*(torch.split(t, rows) for t in (x, targets, x_grad)), strict=True):
+            logits = x_part @ weight.mT
+            losses.append(losses_and_slopes(logits, wanted))
+            torch.mm(logits, weight, out=x_grad_part)
+            weight_grad += logits.mT @ x_part
         ctx.save_for_backward(x_grad, weight_grad.to(weight.dtype))
-        return losses.mean()
+        return torch.cat(losses).mean()
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, None]:
@@ -54,3 +43,22 @@ class LinearCrossEntropy(torch.autograd.Function):
         x_grad, weight_grad = ctx.saved_tensors
         slope = slope / len(x_grad)
         return x_grad * slope, weight_grad * slope, None
+
+
+def losses_and_slopes(logits: Tensor, targets: Tensor) -> Tensor:
+    """The loss of each row, [rows] float32; the logits become its gradients with respect to them."""
+    rows = rows_of(CACHED, logits.device, logits.size(-1))
+    shares = torch.empty_like(logits[:rows], dtype=torch.float32)
+    losses = []
+    for part, wanted in zip(torch.split(logits, rows), torch.split(targets[:, None], rows), strict=True):
+        shares = shares[: len(part)]
+        torch.softmax(shares.copy_(part), -1, out=shares)
+        share = shares.gather(-1, wanted)
+        losses.append(-share.clamp_min(SMALLEST_SHARE).log_().squeeze(-1))
+        part.copy_(shares.scatter_(-1, wanted, share - 1))
+    return torch.cat(losses)
+
+
+def rows_of(logits: dict[str, int], device: torch.device, vocabulary: int) -> int:
+    """How many rows have about so many logits."""
+    return -(-logits[device.type] // vocabulary)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainer.cross_entropy import chunk_rows
+from trainer.cross_entropy import CACHED, rows_of
 from trainer.data import Tokens
 from trainer.device import ahead
 from trainer.parallel import ALONE, World
@@ -46,7 +46,7 @@ def evaluate(
     mine = islice(windows(tokens, seq_len, limit), world.rank, None, world.size)
     for inputs, targets in ahead(mine, device):
         logits = model(inputs).flatten(0, 1)
-        rows = chunk_rows(device, logits.size(-1))
+        rows = rows_of(CACHED, device, logits.size(-1))
         for part, wanted in zip(torch.split(logits, rows), torch.split(targets.flatten(), rows), strict=True):
             totals += scores(part, wanted)
     loss, correct, count = world.sum(totals).tolist()

@@ -8,43 +8,24 @@ from torch.nn import functional
 
 from trainer.config import Configs
 from trainer.cross_entropy import linear_cross_entropy
+from trainer.norm import RMSNorm
 from trainer.seeds import generator
 
-NORM_EPSILON = 1e-6
 INIT_STD = 0.02
 
 
-class RMSNorm(nn.Module):
-    """Root-mean-square normalisation over the last dimension, with a gain (arXiv 1910.07467)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x in any dtype; the result in that of the matrix products that come next."""
-        normal = functional.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), NORM_EPSILON)
-        return normal.to(product_dtype(x))
-
-
-def product_dtype(x: Tensor) -> torch.dtype:
-    """The dtype that matrix products of x run in: autocast's where it is on, else that of x."""
-    kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-
-
 def rotary_table(length: int, head_dim: int, base: float) -> Tensor:
-    """The angles' cosines and sines, [2, length, head_dim / 2] float32 (arXiv 2104.09864)."""
+    """The angles' cosines and signed sines, [2, length, head_dim] float32 (arXiv 2104.09864)."""
     rates = base ** -(torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
     angles = torch.outer(torch.arange(length, dtype=torch.float32), rates)
-    return torch.stack([angles.cos(), angles.sin()])
+    cos, sin = angles.cos(), angles.sin()
+    return torch.stack([torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)])
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
     """Turns the pairs (i, i + head_dim / 2) of x [batch, heads, time, head_dim] by each position's angles."""
     cos, sin = table[:, : x.size(-2)].to(x.dtype)
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+    return torch.addcmul(x * cos, x.roll(x.size(-1) // 2, -1), sin)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -86,7 +67,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, table: Tensor) -> Tensor:
         """x is [batch, time, d_model], and so is the result."""
         weights = torch.cat([self.query.weight, self.key.weight, self.value.weight])  # one product for three
-        heads = functional.linear(x, weights).view(*x.shape[:2], -1, self.head_dim).transpose(1, 2)
+        heads = functional.linear(x, weights).view(*x.shape[:2], -1, self.head_dim).transpose(1, 2).contiguous()
         q, k, v = torch.split(heads, self.heads, dim=1)
         mixed = attend(rotate(self.query_norm(q), table), rotate(self.key_norm(k), table), v)
         joined: Tensor = self.output(mixed.transpose(1, 2).flatten(2))

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainer import cross_entropy
-from trainer.cross_entropy import chunk_rows, linear_cross_entropy
+from trainer.cross_entropy import CACHED, HELD, linear_cross_entropy, rows_of
 
 CPU = torch.device("cpu")
 
@@ -25,10 +25,11 @@ def plain(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy((x @ weight.mT).float(), targets)
 
 
-@pytest.mark.parametrize("rows", [1, 7, 20, 50, 1000])
-def test_chunks_give_what_the_whole_gives(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("held", "cached"), [(50, 50), (50, 7), (20, 20), (7, 3), (1, 1), (1000, 1000)])
+def test_chunks_give_what_the_whole_gives(held: int, cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loss and both gradients, whether the chunks divide the rows, do not, or are larger than all."""
-    monkeypatch.setitem(cross_entropy.CHUNK_LOGITS, "cpu", rows * 30)
+    monkeypatch.setitem(cross_entropy.HELD, "cpu", held * 30)
+    monkeypatch.setitem(cross_entropy.CACHED, "cpu", cached * 30)
     x, weight, targets = drawn(50, 8), drawn(30, 8), torch.arange(50) % 30
     expected, found = (loss_and_gradients(f, x, weight, targets) for f in (plain, linear_cross_entropy))
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
@@ -56,7 +57,8 @@ def test_a_broken_model_has_no_loss() -> None:
     assert linear_cross_entropy(torch.tensor([[float("nan")]]), torch.ones(2, 1), torch.tensor([0])).isnan()
 
 
-def test_a_chunk_fits_a_cores_cache() -> None:
-    """A megabyte of float32 for any vocabulary, and one row at least."""
-    assert chunk_rows(CPU, 2048) == 128
-    assert chunk_rows(CPU, 10**7) == 1
+def test_chunks_have_at_least_a_row() -> None:
+    """A megabyte of float32 in a core's cache for any vocabulary, and no more than 32 in all."""
+    assert rows_of(CACHED, CPU, 2048) == 128
+    assert rows_of(HELD, CPU, 2048) == 4096
+    assert rows_of(CACHED, CPU, 10**7) == 1

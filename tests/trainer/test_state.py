@@ -124,7 +124,12 @@ def test_there_is_a_whole_state_at_every_moment(tiny: Configs, tmp_path: Path) -
         "import train_llm; sys.exit(train_llm.main(sys.argv[1:]))"
     )
     flags = {**vars(configs), "save_every": 1, "resume": True}
-    words = [word for name, value in flags.items() if value is not None and name != "corpus" for word in (f"--{name}", str(value))]
+    words = [
+        word
+        for name, value in flags.items()
+        if value is not None and name != "corpus"
+        for word in (f"--{name}", str(value))
+    ]
     done = subprocess.run(
         [sys.executable, "-c", program, str(ROOT), *words], capture_output=True, text=True, check=False
     )
