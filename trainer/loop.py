@@ -45,8 +45,7 @@ def train(configs: Configs, world: World = ALONE) -> Path | None:
         output_dir.mkdir(parents=True, exist_ok=True)
         run = Run(configs, world)
         run.train()
-        with world.first():
-            return run.finish() if world.leads else None
+        return run.finish() if world.leads else None
     except OSError as error:
         raise OutputError(
             f"{error.filename or output_dir} cannot be written ({error.strerror}); give another --output_dir."

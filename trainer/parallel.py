@@ -20,7 +20,7 @@ from trainer.errors import ConfigError
 
 Item = TypeVar("Item")
 
-TURN = timedelta(days=7)  # the longest that the others wait for rank 0: it may be preparing data
+PATIENCE = timedelta(days=7)  # rank 0 may be preparing data; torchrun ends those that wait for a rank that failed
 
 
 class World:
@@ -100,11 +100,15 @@ class Ranks(World):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Only the first rank that fails tells why: what the others see is that, or its consequence.
+        """Nobody leaves before all have come to the end, so that none loses a peer while it still computes.
 
-        They leave with SystemExit, and torchrun ends those that wait. Raises SystemExit.
+        Of those that fail only the first tells why: what the others meet is the same, or its consequence. They leave
+        with SystemExit, and torchrun ends those that wait. Raises SystemExit.
         """
         if error is None:
+            if self.store.add("ends", 1) == self.size:
+                self.store.set("end", "")
+            self.store.wait(["end"], PATIENCE)
             distributed.destroy_process_group()
         elif self.store.add("failures", 1) > 1:
             raise SystemExit(1)
@@ -114,7 +118,7 @@ class Ranks(World):
         self.turns += 1
         turn = f"turn {self.turns}"
         if not self.leads:
-            self.store.wait([turn], TURN)
+            self.store.wait([turn], PATIENCE)
         yield
         if self.leads:
             self.store.set(turn, "over")

@@ -11,10 +11,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainer.config import Configs
 from trainer.errors import DivergedError, OutputError
-from trainer.loop import train
+from trainer.loop import Run, train
 from trainer.metrics import History, write_metrics
 
 PUBLISHED = {
@@ -147,3 +149,25 @@ def test_a_compiled_model_trains_on_the_same_data(train_tiny: Callable[..., Any]
     eager, compiled = train_tiny(dtype="float32"), train_tiny(dtype="float32", compile=True)
     assert compiled.metrics["configs"]["compile"]
     assert compiled.losses == pytest.approx(eager.losses, abs=1e-3)
+
+
+class Reads(TorchDispatchMode):
+    """Counts the tensors whose value Python asks for: on a GPU, each is a wait for all that was begun."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_an_update_never_waits_for_the_device(tiny: Configs) -> None:
+    """Not even for the loss."""
+    run = Run(tiny)
+    run.update(1)
+    with Reads() as reads:
+        for step in (2, 3):
+            run.update(step)
+        assert reads.count == 0
+        run.loss.item()
+    assert reads.count == 1
