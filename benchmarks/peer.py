@@ -128,7 +128,8 @@ def train(c: Configs) -> dict[str, object]:
     averages = {p: torch.zeros_like(p) for p in model.blocks.parameters() if p.ndim == 2}
     others = [p for p in model.parameters() if p not in averages and p is not model.embedding.weight]
     groups: list[dict[str, Any]] = [{"params": [model.embedding.weight]}, {"params": others}]
-    adamw, criterion = torch.optim.AdamW(groups, weight_decay=c.weight_decay), nn.CrossEntropyLoss()
+    betas = (c.adamw_beta1, c.adamw_beta2)
+    adamw, criterion = torch.optim.AdamW(groups, betas=betas, weight_decay=c.weight_decay), nn.CrossEntropyLoss()
     batches = training_batches(data["train"], c.batch_size, c.max_seq_len, c.seed)
     for step in range(1, c.steps + 1):
         if (step - 1) % c.eval_every == 0:

@@ -8,7 +8,6 @@ from torch.optim.adamw import adamw
 
 from optimizers.optimizer import Group, Memory, Optimizer
 
-BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 
 
@@ -18,9 +17,14 @@ class AdamW(Optimizer):
     `weight_decay` is decoupled: a step first shrinks each parameter by lr * weight_decay.
     """
 
-    def __init__(self, groups: Iterable[tuple[Sequence[Tensor], float]], weight_decay: float = 0.0) -> None:
+    def __init__(
+        self,
+        groups: Iterable[tuple[Sequence[Tensor], float]],
+        betas: tuple[float, float] = (0.9, 0.999),
+        weight_decay: float = 0.0,
+    ) -> None:
         super().__init__(Group(list(parameters), lr) for parameters, lr in groups)
-        self.weight_decay = weight_decay
+        self.betas, self.weight_decay = betas, weight_decay
         for group in self.groups:
             group.remember("average", "square")
             group.memory["steps"] = [torch.zeros((), device=parameter.device) for parameter in group.parameters]
@@ -36,8 +40,8 @@ class AdamW(Optimizer):
             fused=True,
             amsgrad=False,
             maximize=False,
-            beta1=BETAS[0],
-            beta2=BETAS[1],
+            beta1=self.betas[0],
+            beta2=self.betas[1],
             lr=lr,
             weight_decay=self.weight_decay,
             eps=EPSILON,

@@ -17,8 +17,9 @@ def build_optimizers(model: nn.Module, configs: Configs, world: World = ALONE) -
     embedding = [p for name, p in named.items() if name == "embedding.weight"]
     chosen = {id(p) for p in (*matrices, *embedding)}
     others = [p for p in named.values() if id(p) not in chosen]
+    betas = (configs.adamw_beta1, configs.adamw_beta2)
     dtype = torch.bfloat16 if configs.dtype == "bfloat16" else torch.float32
     return [
         Muon(matrices, configs.muon_lr, configs.muon_momentum, configs.muon_weight_decay, dtype, world),
-        AdamW([(embedding, configs.embedding_lr), (others, configs.adamw_lr)], configs.weight_decay),
+        AdamW([(embedding, configs.embedding_lr), (others, configs.adamw_lr)], betas, configs.weight_decay),
     ]

@@ -68,6 +68,8 @@ class Configs:
     muon_momentum: float = setting(0.95, "momentum of Muon", 0.0, 0.9999)
     muon_weight_decay: float = setting(0.0, "decoupled weight decay of Muon", 0.0)
     adamw_lr: float = setting(0.006, "peak rate of AdamW, which trains the head and the gains", 0.0)
+    adamw_beta1: float = setting(0.9, "decay of AdamW's mean of the gradient", 0.0, 0.9999)
+    adamw_beta2: float = setting(0.999, "decay of AdamW's mean of the squared gradient", 0.0, 0.9999)
     embedding_lr: float = setting(0.006, "peak rate of AdamW for the token embedding", 0.0)
     weight_decay: float = setting(0.2, "decoupled weight decay of AdamW", 0.0)
     grad_clip: float = setting(1.0, "largest norm of the whole gradient; 0 clips nothing", 0.0)

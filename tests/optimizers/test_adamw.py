@@ -33,9 +33,9 @@ def step(optimizer: Optimizer | torch.optim.Optimizer, moved: list[torch.nn.Para
 def test_it_moves_as_torchs_own() -> None:
     """Two groups at two rates, with decay, over several steps."""
     ours, theirs = (parameters((8, 4), (4,), (3, 3)) for _ in range(2))
-    optimizer = AdamW([(ours[:2], 0.1), (ours[2:], 0.01)], weight_decay=0.3)
+    optimizer = AdamW([(ours[:2], 0.1), (ours[2:], 0.01)], (0.8, 0.99), weight_decay=0.3)
     reference = torch.optim.AdamW(
-        [{"params": theirs[:2], "lr": 0.1}, {"params": theirs[2:], "lr": 0.01}], weight_decay=0.3
+        [{"params": theirs[:2], "lr": 0.1}, {"params": theirs[2:], "lr": 0.01}], betas=(0.8, 0.99), weight_decay=0.3
     )
     for _ in range(5):
         step(optimizer, ours)

@@ -21,6 +21,15 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 DEVICES = [torch.device("cpu"), pytest.param(torch.device("cuda", 0), marks=needs_cuda)]
 
 
+def test_float32_stays_float32() -> None:
+    """Whichever kernels multiply: an error of float32's rounding, far below bfloat16's."""
+    prepare_device(PRESETS["smoke"])
+    x, y = (torch.randn(512, 512, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    exact = x.double() @ y.double()
+    for product in (x @ y, torch.nn.functional.linear(x, y.mT.contiguous()), torch.bmm(x[None], y[None])[0]):
+        assert (product - exact).abs().max() < 1e-5 * exact.abs().max()
+
+
 @pytest.mark.parametrize("device", DEVICES, ids=str)
 @pytest.mark.parametrize("count", [0, 1, 5])
 def test_batches_arrive_whole_and_in_order(count: int, device: torch.device) -> None:
