@@ -77,6 +77,7 @@ def watch(
 def main(report: str, peaks: str, script: str, *flags: str) -> int:
     """Run the script, then measure; the script's exit code."""
     sys.argv, sys.path[0] = [script, *flags], str(Path(script).parent)
+    os._exit = sys.exit  # type: ignore[assignment]  # a script that ends at once would end the measurement, too
     code = 0
     try:
         runpy.run_path(script, run_name="__main__")
@@ -99,9 +100,10 @@ def peak_memory() -> int:
 
 
 def matmul_peaks() -> dict[str, float]:
-    """FLOP/s of square products in float32, and in bfloat16 where the processor has units for it."""
+    """FLOP/s of square products: in float32 by torch's default kernels, in bfloat16 where there are units for it."""
     import torch
 
+    torch.backends.mkldnn.matmul.fp32_precision = "ieee"  # type: ignore[attr-defined]
     on_gpu = torch.cuda.is_available()
     capabilities = torch.cpu.get_capabilities()
     bfloat16 = on_gpu or bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
