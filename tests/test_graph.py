@@ -207,6 +207,18 @@ def test_a_version_that_failed_is_never_tried_again(plain: Path, script: Script)
     assert session["id"] in later["versions"][0]["verdict"]["finding"]
 
 
+def test_a_diff_that_does_not_apply_is_no_experiment(plain: Path, script: Script) -> None:
+    """Nothing is committed or trained for it; the version is invalid, and its reason says where the diff fails."""
+    diff = diff_of(plain, "model.py", ("import", "#import")).replace("-import", "-nothing like it")
+    code, session = run(plain, script(BETTER, change(diff), analysis()), "--max-versions", "1")
+    (version,) = session["versions"]
+    assert code == 3
+    assert (version["verdict"]["outcome"], version["verdict"]["cause"]) == ("invalid", "implementation")
+    assert "does not apply" in version["verdict"]["finding"] and "model.py" in version["verdict"]["finding"]
+    assert (version["commit"], version["experiment"]) == (None, None)
+    assert session["spend"]["runs"] == 8
+
+
 def test_a_budget_ends_in_an_honest_conclusion(plain: Path, script: Script) -> None:
     """A promising version whose confirmation cannot be paid for is no victory, and no run is started for it."""
     code, session = run(plain, script(BETTER, change(), review(), analysis()), "--max-runs", "24")

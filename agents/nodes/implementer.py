@@ -44,7 +44,7 @@ def implementer(state: State, runtime: Runtime[Context]) -> State:
             branch(context, version), context.session.base, change.diff, f"{version.plan.title}\n\n{change.summary}"
         )
     except DiffRefused as refused:
-        return {"versions": amended(state, **clean, patch=None, refused=str(refused))}
+        return {"versions": amended(state, **{**clean, "patch": None, "refused": str(refused)})}
     if version.patch and patch.diff_sha256 == version.patch.diff_sha256:
         return {"versions": amended(state, attempts=attempts)}
     versions = amended(state, **clean, patch=patch)
