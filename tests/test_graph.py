@@ -209,7 +209,7 @@ def test_a_version_that_failed_is_never_tried_again(plain: Path, script: Script)
 
 def test_a_diff_that_does_not_apply_is_no_experiment(plain: Path, script: Script) -> None:
     """Nothing is committed or trained for it; the version is invalid, and its reason says where the diff fails."""
-    diff = diff_of(plain, "model.py", ("import", "#import")).replace("-import", "-nothing like it")
+    diff = "--- a/model.py\n+++ b/model.py\n@@ -1,1 +1,1 @@\n-no such line\n+another\n"
     code, session = run(plain, script(BETTER, change(diff), analysis()), "--max-versions", "1")
     (version,) = session["versions"]
     assert code == 3
