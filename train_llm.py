@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 import trainer  # noqa: E402
 from trainer.errors import ConfigError, TrainerError  # noqa: E402
 from trainer.flags import parse_configs  # noqa: E402
-from trainer.loop import train  # noqa: E402
+from trainer.loop import say, train  # noqa: E402
 from trainer.parallel import join  # noqa: E402
 
 
@@ -24,12 +24,11 @@ def main(argv: list[str]) -> int:
     # Another checkout's code (an editable install, PYTHONPATH) must not be measured in this one's name.
     assert trainer.__file__ and Path(trainer.__file__).resolve().is_relative_to(ROOT), trainer.__file__
     try:
+        configs = parse_configs(argv, Path(__file__).name)
         with join() as world:
-            with world.first():
-                configs = parse_configs(argv, Path(__file__).name)
             metrics = train(configs, world)
             if world.leads:
-                print(f"metrics {metrics}", flush=True)
+                say(f"metrics {metrics}")
     except TrainerError as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
@@ -40,6 +39,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    sys.stdout.flush()
-    os._exit(code)  # torch takes half a second to tear down what the system takes down at once
+    os._exit(main(sys.argv[1:]))  # torch takes half a second to tear down what the system takes down at once

@@ -36,7 +36,7 @@ def read_documents(corpus: Path | None) -> list[str]:
 def plain_text(path: Path) -> list[str]:
     """Documents of a UTF-8 file: separated by form feeds where there are any, else by blank lines."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DataError(
             f"The corpus {path} cannot be read ({error.strerror}); give a text file that exists."
@@ -57,6 +57,7 @@ def king_james_bible() -> list[str]:
     database = Path(package.origin).parent / "DATA" / "Bible.db"
     try:
         with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+            connection.execute("PRAGMA temp_store=MEMORY")
             rows = connection.execute(KJV_VERSES).fetchall()
     except sqlite3.Error as error:
         raise DataError(f"The default corpus {database} cannot be read ({error}); reinstall {KJV_PACKAGE}.") from error

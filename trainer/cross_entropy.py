@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainer.device import product_dtype
+
 # Logits that are held at once: as many as fill the processors, and of those in float32 what fits a core's cache.
 HELD = {"cpu": 2**23, "cuda": 2**28}
 CACHED = {"cpu": 2**18, "cuda": 2**28}
@@ -12,12 +14,13 @@ SMALLEST_SHARE = torch.finfo(torch.float32).tiny  # a token's loss is at most 87
 
 
 def linear_cross_entropy(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy of softmax(x @ weight.T) in nats, a float32 scalar.
+    """Mean cross-entropy of softmax(x @ weight.T) in nats, at most 87 a token, a float32 scalar.
 
-    x is [tokens, width], weight [vocabulary, width], targets [tokens] int64. Products run in the dtype of x,
-    softmax and loss in float32.
+    x is [tokens, width], weight [vocabulary, width], targets [tokens] int64. Products run in the dtype of autocast
+    or x, softmax and loss in float32.
     """
-    loss: Tensor = LinearCrossEntropy.apply(x, weight.to(x.dtype), targets)  # type: ignore[no-untyped-call]
+    dtype = product_dtype(x)
+    loss: Tensor = LinearCrossEntropy.apply(x.to(dtype), weight.to(dtype), targets)  # type: ignore[no-untyped-call]
     return loss
 
 

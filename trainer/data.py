@@ -85,6 +85,8 @@ class Part:
 def load_data(configs: Configs) -> Part:
     """The open data of `data_dir`, or of the corpus, prepared once in `output_dir`. Raises DataError."""
     folder = Path(configs.data_dir) if configs.data_dir else prepared_corpus(configs)
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}; give the one that `python -m trainer.data` has written.")
     part = read_part(folder / "open", ("train", "visible"))
     if part.manifest["vocab_size"] != configs.vocab_size:
         raise DataError(
@@ -182,7 +184,7 @@ def writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         if not (folder / "open").exists():
             raise DataError(
-                f"Data cannot be prepared in {folder} ({error.strerror}); choose a writable folder."
+                f"Data cannot be prepared in {folder} ({error.strerror or error}); choose a writable folder."
             ) from error
 
 

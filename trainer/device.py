@@ -114,6 +114,12 @@ def set_random_state(device: torch.device, state: Tensor) -> None:
         torch.cuda.set_rng_state(gpu.clone(), device)
 
 
+def product_dtype(x: Tensor) -> torch.dtype:
+    """The dtype that matrix products of x run in: autocast's where it is on, else that of x."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
 def device_name(device: torch.device) -> str:
     """For the record: the GPU's name, or "cpu"."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

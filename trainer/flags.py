@@ -29,6 +29,8 @@ def parse_configs(argv: Sequence[str], program: str) -> Configs:
     given = vars(parser.parse_args(argv))
     if given.keys() >= {"corpus", "data_dir"}:
         raise ConfigError("--data_dir and --corpus exclude each other: prepared data has its corpus; give one.")
+    if given.keys() >= {"tokenizer", "data_dir"}:
+        raise ConfigError("--data_dir and --tokenizer exclude each other: prepared data has its tokens; give one.")
     preset = given.pop("preset") or ("blueberry" if torch.cuda.is_available() else "cpu")
     return replace(PRESETS[preset], **given)
 

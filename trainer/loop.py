@@ -52,6 +52,14 @@ def train(configs: Configs, world: World = ALONE) -> Path | None:
         ) from error
 
 
+def say(line: str) -> None:
+    """Prints a line at once. Raises OutputError if nobody takes it."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        raise OutputError(f"Standard output cannot be written ({error.strerror}); the run has ended.") from error
+
+
 class Run:
     """A run in progress: the model, what feeds and moves it, and what was measured so far."""
 
@@ -156,9 +164,9 @@ class Run:
         self.history.add(step, result, self.wall_seconds() - self.setup_seconds, rate)
 
     def say(self, line: str) -> None:
-        """Prints a line, once for all ranks."""
+        """Prints a line, once for all ranks. Raises OutputError."""
         if self.world.leads:
-            print(line, flush=True)
+            say(line)
 
     def wall_seconds(self) -> float:
         """Seconds since the run began, those of an interrupted part as of its state included."""
@@ -197,13 +205,13 @@ class Run:
             self.model.load_state_dict(state.model)
             for optimizer, saved in zip(self.optimizers, state.optimizers, strict=True):
                 optimizer.load_state_dict(saved)
-        except (RuntimeError, ValueError) as error:
+            set_random_state(self.device, state.random[self.world.rank])
+            self.history = History(**state.history)
+        except (RuntimeError, ValueError, TypeError) as error:
             raise CheckpointError(
                 f"The training state in {self.output_dir} is that of other code; start anew without --resume."
             ) from error
-        set_random_state(self.device, state.random[self.world.rank])
-        self.history, self.watch = History(**state.history), Stopwatch(self.device, state.step_seconds)
-        self.done = state.step
+        self.watch, self.done = Stopwatch(self.device, state.step_seconds), state.step
         self.say(f"resumed after step {state.step}/{self.configs.steps}")
         return state
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainer.device import product_dtype
+
 EPSILON = 1e-6
 
 
@@ -22,12 +24,6 @@ class RMSNorm(nn.Module):
             return rms_norm(x, self.weight)
         normal = functional.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), EPSILON)
         return normal.to(product_dtype(x))
-
-
-def product_dtype(x: Tensor) -> torch.dtype:
-    """The dtype that matrix products of x run in: autocast's where it is on, else that of x."""
-    kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 def rms_norm(x: Tensor, gain: Tensor) -> Tensor:

@@ -71,7 +71,8 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--shard_tokens", type=int, default=SHARD_TOKENS, help="tokens in one file of a stream")
     args = parser.parse_args(argv)
-    given = {name: getattr(args, name) for name in ("corpus", "tokenizer", "vocab_size") if getattr(args, name)}
+    chosen = {name: getattr(args, name) for name in ("corpus", "tokenizer", "vocab_size")}
+    given = {name: value for name, value in chosen.items() if value is not None}
     try:
         configs = replace(PRESETS[args.preset], **given)
         if args.output.exists():

@@ -80,14 +80,14 @@ class Stream:
 
 def is_stream(corpus: Path) -> bool:
     """Whether the files at this path are read one document at a time; others are plain text."""
-    return corpus.is_dir() or corpus.name.endswith(SUFFIXES)
+    return corpus.is_dir() or corpus.name.lower().endswith(SUFFIXES)
 
 
 def local_stream(corpus: Path) -> Stream:
     """The stream of a file, or of a folder's files in the order of their names. Raises DataError."""
     try:
         paths = sorted(corpus.iterdir()) if corpus.is_dir() else [corpus]
-        paths = [path for path in paths if path.name.endswith(SUFFIXES)]
+        paths = [path for path in paths if path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")]
         files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     except OSError as error:
         raise DataError(
@@ -109,7 +109,7 @@ def open_binary(path: Path) -> BinaryIO:
 def read_rows(files: Sequence[CorpusFile], skip: int) -> Iterator[str]:
     """The text of every row but the first `skip` ones. Raises DataError."""
     for file in files:
-        read = parquet_rows if file.name.endswith(".parquet") else json_rows
+        read = parquet_rows if file.name.lower().endswith(".parquet") else json_rows
         failures: tuple[type[Exception], ...] = (*file.errors, EOFError, zlib.error, ValueError)
         try:
             skip = yield from read(file, skip)
@@ -120,12 +120,12 @@ def read_rows(files: Sequence[CorpusFile], skip: int) -> Iterator[str]:
 
 def json_rows(file: CorpusFile, skip: int) -> Generator[str, None, int]:
     """The texts of a JSONL file behind the first `skip` ones; returns how many were left to skip at its end."""
-    with file.open() as raw, gzip.GzipFile(fileobj=raw) if file.name.endswith(".gz") else raw as lines:
+    with file.open() as raw, gzip.GzipFile(fileobj=raw) if file.name.lower().endswith(".gz") else raw as lines:
         for number, line in enumerate(lines, start=1):
             if skip:
                 skip -= 1
             else:
-                yield text_of(line, f"{file.name}, line {number}")
+                yield text_of(line, f"{file.name}, line {number}") if line.strip() else ""
     return skip
 
 
@@ -143,8 +143,6 @@ def text_of(line: bytes, where: str) -> str:
     text = row[FIELD]
     if not isinstance(text, str):
         raise DataError(f"{where}: the field {FIELD} is {kind(text)} instead of a string.")
-    if not text.strip():
-        raise DataError(f"{where}: the field {FIELD} is empty; remove the line.")
     try:
         text.encode()
     except UnicodeEncodeError as error:

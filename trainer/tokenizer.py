@@ -68,7 +68,7 @@ def write_splits(folder: Path, tokenizer: Tokenizer, splits: Splits, vocab_size:
     counts = {}
     for name, documents in splits.items():
         ids = np.concatenate(list(encode(tokenizer, documents, vocab_size)))
-        ids.tofile(folder / f"{name}.bin")
+        (folder / f"{name}.bin").write_bytes(ids.tobytes())
         text_bytes = sum(len(document.encode()) for document in documents)
         counts[name] = {"documents": len(documents), "tokens": len(ids), "text_bytes": text_bytes}
     return counts

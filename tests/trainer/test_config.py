@@ -39,7 +39,7 @@ BEHAVIOURAL: dict[str, Any] = {
     "muon_momentum": 0.5,
     "muon_weight_decay": 0.7,
     "adamw_lr": 0.001,
-    "adamw_beta1": 0.5,
+    "adamw_beta1": 0.95,
     "adamw_beta2": 0.9,
     "embedding_lr": 0.001,
     "weight_decay": 0.7,

@@ -46,6 +46,16 @@ def test_bfloat16_products_keep_a_float32_loss() -> None:
         assert (gradient - reference).norm() < 0.01 * reference.norm()
 
 
+def test_autocast_decides_the_products_dtype() -> None:
+    """Whatever the output layer is given: a norm of another kind may leave float32."""
+    x, weight, targets = drawn(40, 8), drawn(30, 8), torch.arange(40) % 30
+    with torch.autocast("cpu", torch.bfloat16):
+        found = loss_and_gradients(linear_cross_entropy, x, weight, targets)
+    expected = loss_and_gradients(linear_cross_entropy, x.bfloat16(), weight.bfloat16(), targets)
+    assert torch.equal(found[0], expected[0])
+    assert [gradient.dtype for gradient in found[1:]] == [torch.float32] * 2
+
+
 def test_a_hopeless_token_has_a_finite_loss() -> None:
     """A probability that float32 cannot hold counts as the smallest that it can: 87 nats."""
     x, weight = torch.tensor([[1.0]]), torch.tensor([[0.0], [1000.0]])

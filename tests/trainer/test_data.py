@@ -58,7 +58,7 @@ def test_damaged_data_is_told_in_one_sentence(name: str, harm: str, tiny: Config
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"data_dir": "/nowhere"}, "cannot be read"),
+        ({"data_dir": "/nowhere"}, "There is no folder /nowhere"),
         ({"vocab_size": 400}, "has a vocabulary of 300, not of --vocab_size 400"),
         ({"max_seq_len": 100_000}, "too few for --max_seq_len 100000"),
         ({"data_dir": None, "corpus": "/nowhere.txt"}, "cannot be read"),

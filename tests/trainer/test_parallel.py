@@ -104,6 +104,13 @@ def test_a_rank_that_fails_ends_the_other_and_tells_why_once(smoke_data: Path, t
     assert not list(tmp_path.glob("plots/*"))
 
 
+def test_help_is_no_run() -> None:
+    """Each process prints it and leaves; none waits for another."""
+    done = subprocess.run([*TORCHRUN, "--help"], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0
+    assert done.stdout.count("usage: train_llm.py") == 2
+
+
 @pytest.mark.long
 def test_two_processes_resume_to_the_last_bit(smoke_data: Path, tmp_path: Path) -> None:
     """As one process does; and Muon's averages come from the ranks that keep them."""

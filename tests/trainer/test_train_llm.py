@@ -47,6 +47,20 @@ def test_the_smoke_preset_learns_from_the_default_corpus(tmp_path: Path, command
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
 
 
+def test_a_reader_that_leaves_ends_the_run_in_a_sentence(smoke_data: Path, tmp_path: Path) -> None:
+    """As `| head -1` does: the trouble is with the output's reader, not with the folder."""
+    command = [sys.executable, str(ROOT / "train_llm.py"), "--preset", "smoke", "--data_dir", str(smoke_data)]
+    with subprocess.Popen(
+        [*command, "--output_dir", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None and run.stderr is not None
+        run.stdout.readline()
+        run.stdout.close()
+        complaint = run.stderr.read()
+    assert run.returncode == 1
+    assert complaint == "Standard output cannot be written (Broken pipe); the run has ended.\n"
+
+
 def test_read_only_open_data_is_enough(smoke_data: Path, tmp_path: Path) -> None:
     """Without the hidden half, the corpus package, or any library but torch, numpy and tokenizers."""
     shutil.copytree(smoke_data / "open", tmp_path / "data" / "open")
@@ -70,7 +84,7 @@ def test_a_tree_trains_its_own_code(tmp_path: Path, command: Command) -> None:
     for name in ("trainer", "optimizers"):
         shutil.copytree(ROOT / name, tree / name)
     shutil.copy(ROOT / "train_llm.py", tree)
-    (tree / "trainer" / "loop.py").write_text("def train(configs, world):\n    return 'own code'\n")
+    (tree / "trainer" / "loop.py").write_text("say = print\n\n\ndef train(configs, world):\n    return 'own code'\n")
     done = command("--preset", "smoke", script=tree / "train_llm.py", PYTHONPATH=str(ROOT))
     assert done.stdout == "metrics own code\n"
 
@@ -91,7 +105,7 @@ def test_a_tree_without_a_trainer_refuses_another_ones(tmp_path: Path, command: 
         (("--train_tokens", "-5"), 2, "--train_tokens -5 is out of range; give a value 1 or more."),
         (("--train_tokens", "nan"), 2, "invalid int value: 'nan'"),
         (("--corpus", "none.txt"), 1, "The corpus none.txt cannot be read"),
-        (("--data_dir", "none"), 1, "The data file none/open/manifest.json cannot be read"),
+        (("--data_dir", "none"), 1, "There is no folder none; give the one that"),
     ],
 )
 def test_a_mistake_is_told_in_a_sentence(flags: tuple[str, ...], code: int, words: str, command: Command) -> None:
