@@ -96,10 +96,10 @@ def _figure(file: Path, document: Document, sha256: str) -> Document:
         raise UsageError(f"{file} is no metrics file: it has no final_metrics.val_loss.")
     value = _number(loss)
     if value is None:
-        raise UsageError(f"{file} gives a val_loss of {loss!r}, which is no figure.")
+        raise UsageError(f"{file} gives a val_loss of {repr(loss)[:40]}, which is no figure.")
     known = {name: document.get(name) for name in RUN} | {"configs": settings}
-    known["seed"] = document.get("seed", settings.get("seed"))
-    known["train_tokens"] = _number(document.get("train_tokens", settings.get("train_tokens")))
+    known["seed"] = _count(document.get("seed", settings.get("seed")))
+    known["train_tokens"] = _count(document.get("train_tokens", settings.get("train_tokens")))
     losses = _table(document, "history").get("val_losses")
     return {
         "file": str(file),
@@ -107,7 +107,7 @@ def _figure(file: Path, document: Document, sha256: str) -> Document:
         "path": str(file.resolve()),
         "sha256": sha256,
         "train_tokens": known["train_tokens"],
-        "tokens_seen": _number(document.get("tokens_seen")),
+        "tokens_seen": _count(document.get("tokens_seen")),
         "seed": known["seed"],
         "train_loss": _number(final.get("train_loss")),
         "val_accuracy": _number(final.get("val_accuracy")),
@@ -132,6 +132,12 @@ def _number(value: Any) -> float | int | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if abs(value) < 1e300 and math.isfinite(value) else None
+
+
+def _count(value: Any) -> int | None:
+    """The value if it is a whole number, however it was written."""
+    number = _number(value)
+    return int(number) if number is not None and number == int(number) else None
 
 
 def limits(figure: Document, preset: str, tokens: int | None) -> list[str]:

@@ -57,6 +57,13 @@ def test_files_of_every_age_say_what_they_lack(tmp_path: Path) -> None:
     assert today["missing"] == [] and today["seed"] == 7
 
 
+def test_whole_numbers_come_as_whole_numbers(tmp_path: Path) -> None:
+    """However they were written; a seed that is no number is none."""
+    (figure,) = read_published([written(tmp_path, a=OLDER | {"train_tokens": 8e6, "seed": {"a": 1}})])
+    assert repr(figure["train_tokens"]) == "8000000"
+    assert figure["seed"] is None and "seed" in figure["missing"]
+
+
 def test_the_summary_alone_gives_the_loss(tmp_path: Path) -> None:
     (figure,) = read_published([written(tmp_path, summary={"summary": {"final_val_loss": 5.0}})])
     assert figure["val_loss"] == 5.0
