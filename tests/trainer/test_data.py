@@ -142,7 +142,8 @@ def test_no_position_outside_the_shards_is_read(position: int) -> None:
 def test_reading_imports_nothing_that_preparing_needs(tiny: Configs) -> None:
     """Nor does it keep the training split in memory: the file is mapped."""
     script = (
-        "import sys; before = set(sys.modules); from dataclasses import replace; from trainer.config import PRESETS; import trainer.data as data\n"
+        "import sys; before = set(sys.modules)\n"
+        "from dataclasses import replace; from trainer.config import PRESETS; import trainer.data as data\n"
         "part = data.load_data(replace(PRESETS['smoke'], vocab_size=300, data_dir=sys.argv[1]))\n"
         "print(type(part.splits['train'].base).__name__, {'tokenizers', 'sqlite3'} & (sys.modules.keys() - before))\n"
     )
