@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from trainer.config import Configs
-from trainer.model import Transformer, attend_to_all, build_model, rotary_table, rotate
+from trainer.model import LONGEST_WHOLE, Transformer, attend, attend_to_all, build_model, rotary_table, rotate
 
 CPU = torch.device("cpu")
 SHAPES = ({}, {"n_kv_heads": 2}, {"qk_norm": False}, {"tie_embeddings": True})
@@ -66,6 +66,15 @@ def test_attention_with_all_scores_is_torchs_attention(kv_heads: int) -> None:
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     gradients = [torch.autograd.grad(result.sin().sum(), (q, k, v)) for result in (found, expected)]
     torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_long_sequences_attend_as_short_ones_do(dtype: torch.dtype) -> None:
+    """Past the length from which the scores are not held whole, the first positions still get what they got."""
+    q, k, v = (drawn(1, heads, LONGEST_WHOLE + 1, 8).to(dtype) for heads in (4, 2, 2))
+    short = attend(q[:, :, :-1], k[:, :, :-1], v[:, :, :-1])
+    tolerance = 1e-5 if dtype == torch.float32 else 0.02
+    torch.testing.assert_close(attend(q, k, v)[:, :, :-1], short, atol=tolerance, rtol=tolerance)
 
 
 def test_the_loss_is_that_of_the_logits(tiny: Configs) -> None:
