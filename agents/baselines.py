@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 def standing(home: Home, preset: str | None, report: Reporter) -> dict[str, Any]:
     """Return the baseline of the current commit, measuring it where none is on record."""
+    from agents.measuring import measuring
     from agents.nodes.baseline import floor_of
-    from agents.session import measuring
 
-    with measuring(home, preset, report) as (target, laboratory, base, scale, tokens):
-        floor = floor_of(laboratory, target.metric, base, scale, tokens)
-    return floor.model_dump(mode="json") | reference(home, scale, tokens)
+    bench = measuring(home, report, preset=preset)
+    floor = floor_of(bench.laboratory, bench.target.metric, bench.base, bench.preset, bench.train_tokens)
+    return floor.model_dump(mode="json") | reference(home, bench.preset, bench.train_tokens)
 
 
 def import_files(home: Home, files: Sequence[Path], preset: str | None = None) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from agents.errors import UsageError
-from agents.records import Flag, FlagValue, Plan
+from agents.records import Ablation, Flag, FlagValue, Plan
 from agents.settings import FILE, Target, parse_target
 
 if TYPE_CHECKING:
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"^--?([A-Za-z_][\w-]*)$")
 
 
-def plan_of(home: Home, diff: str, flags: str, title: str) -> Plan:
+def plan_of(home: Home, diff: str, flags: str, title: str, ablations: Sequence[str] = ()) -> Plan:
     """Return the plan of a person's own diff; raise UsageError if a flag or its default cannot be found.
 
-    A flag's default is read from where the diff or the base commit declares it.
+    A flag's default is read from where the diff or the base commit declares it. An ablation is written as its flags.
     """
     base = home.workspace.head()
     text = home.workspace.read(base, FILE)
@@ -29,13 +30,17 @@ def plan_of(home: Home, diff: str, flags: str, title: str) -> Plan:
     target = parse_target(text, FILE)
     declared = home.workspace.read(base, target.flags.file) or "" if target.flags.file else ""
     added = "\n".join(line[1:] for line in diff.splitlines() if line.startswith("+") and not line.startswith("+++"))
-    found = [_flag(name, value, target, f"{added}\n{declared}") for name, value in pairs(flags)]
+
+    def found(words: str) -> tuple[Flag, ...]:
+        return tuple(_flag(name, value, target, f"{added}\n{declared}") for name, value in pairs(words))
+
     return Plan(
         title=title,
         hypothesis=f"With {flags}, {target.metric.name} is better than the baseline's.",
         method="A person's own diff.",
-        flags=tuple(found),
+        flags=found(flags),
         criteria="The session's rule of proof.",
+        ablations=tuple(Ablation(name=words, flags=found(words)) for words in ablations),
     )
 
 

@@ -14,6 +14,9 @@ from agents.statistics import BOUNDARIES, SCREEN, noise_floor, smallest_provable
 
 FLOOR_SEEDS, TIMING_PAIRS, REPORT_PAIRS = 8, 4, 4
 _REGRESSION_RUNS = 3
+_EQUAL_TIME_RUNS = SCREEN[0].n + SCREEN[-1].n
+LONGEST_CHECK = 2 * REPORT_PAIRS
+"""Pairs of an ablation or a scale whose first pairs leave it open."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Forecast:
     in_sigmas: bool
 
 
-def forecast(session: Session, preset: Preset, recorded: Sequence[Run]) -> Forecast:
+def forecast(session: Session, preset: Preset, recorded: Sequence[Run], ablations: int = 0) -> Forecast:
     """Return the runs and minutes of one version and the smallest effect that they can prove.
 
     The effect is in the metric's unit where a floor is on record, else in its sigmas; arms count as independent.
@@ -37,13 +40,23 @@ def forecast(session: Session, preset: Preset, recorded: Sequence[Run]) -> Forec
     looks = BOUNDARIES[session.confidence]
     floor = 1 if recorded else FLOOR_SEEDS
     fewest = floor + _REGRESSION_RUNS + SCREEN[0].n
-    most = floor + _REGRESSION_RUNS + SCREEN[-1].n + 2 * (TIMING_PAIRS + looks[-1].n + REPORT_PAIRS)
+    pairs = TIMING_PAIRS + looks[-1].n + REPORT_PAIRS
+    most = floor + _REGRESSION_RUNS + SCREEN[-1].n + _EQUAL_TIME_RUNS + 2 * pairs
+    most += LONGEST_CHECK * ablations + 2 * REPORT_PAIRS * (ablations > 0)
+    scales = [2 * LONGEST_CHECK * tokens / session.train_tokens for tokens in session.scales]
     seconds = fmean(run.train_seconds for run in recorded) if recorded else preset.seconds
     minutes = seconds / 60 / session.workers
     values = [run.visible for run in recorded if run.visible is not None]
     sigma = noise_floor(values).std if values else 1.0
-    effect = smallest_provable_effect(math.sqrt(2) * sigma, looks)
-    return Forecast(fewest, most, most - floor, fewest * minutes, most * minutes, effect, in_sigmas=not values)
+    return Forecast(
+        fewest_runs=fewest,
+        most_runs=most + 2 * LONGEST_CHECK * len(scales),
+        runs_a_version=most - floor,
+        fewest_minutes=fewest * minutes,
+        most_minutes=(most + sum(scales)) * minutes,
+        smallest_effect=smallest_provable_effect(math.sqrt(2) * sigma, looks),
+        in_sigmas=not values,
+    )
 
 
 def exhausted(state: State) -> str | None:

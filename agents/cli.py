@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import sqlite3
 import sys
@@ -15,8 +16,9 @@ import typer
 from agents.errors import CircleError, Interrupted, UsageError
 
 if TYPE_CHECKING:
-    from agents.records import Approval
+    from agents.records import Approval, Plan
     from agents.session import Home, Opened
+    from agents.settings import Start
 
 app = typer.Typer(
     help='Research on language-model training that only says "it works" when it does.',
@@ -29,6 +31,38 @@ TargetOption = Annotated[
     Path | None, typer.Option("--target", envvar="CIRCLE_TARGET", help="The training repo (default: the current one).")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+PatchOption = Annotated[
+    Path | None, typer.Option("--patch", metavar="FILE", help="Your own diff; - reads it from standard input.")
+]
+FlagsOption = Annotated[str, typer.Option("--flags", help='The flags that turn your diff on: "--name value ...".')]
+AblationOption = Annotated[
+    list[str] | None,
+    typer.Option("--ablation", metavar="FLAGS", help="Simpler flags to try after a win, repeatable: is it the trick?"),
+]
+PresetOption = Annotated[
+    str | None, typer.Option("--preset", envvar="CIRCLE_PRESET", help="The scale, a preset of circle.toml.")
+]
+TokensOption = Annotated[
+    int | None, typer.Option("--train-tokens", min=1, help="Tokens of a run (default: the preset's).")
+]
+ScalesOption = Annotated[
+    str | None, typer.Option("--scales", metavar="TOKENS,...", help="Try a win there, too: 500k,2M.")
+]
+RunsOption = Annotated[int | None, typer.Option("--max-runs", min=1, help="Training runs at most.")]
+HoursOption = Annotated[float | None, typer.Option("--max-hours", min=0.001, help="Hours at most.")]
+EffectOption = Annotated[
+    float | None, typer.Option("--minimum-effect", min=0, help="The least gain that counts as a win.")
+]
+ConfidenceOption = Annotated[
+    Literal["standard", "relaxed"] | None, typer.Option("--confidence", help="The error budget.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Runs side by side (default: cores over threads).")
+]
+SandboxOption = Annotated[bool, typer.Option("--no-sandbox", help="Run generated code unprotected; reports say so.")]
+SecretOption = Annotated[str | None, typer.Option("--secret", help="Fixes the session's seed secret (hexadecimal).")]
+FreshOption = Annotated[bool, typer.Option("--fresh-baseline", help="Measure the baseline anew.")]
+FEWEST_SEEDS = 8
 ID = Annotated[str, typer.Argument(metavar="ID", help="A session, as circle list shows it.")]
 SHA = Annotated[str, typer.Option("--sha", help="The SHA-256 of the diff that was shown.")]
 
@@ -61,26 +95,24 @@ def start(
     ] = "",
     target: TargetOption = None,
     researcher: Annotated[
-        str | None, typer.Option(envvar="CIRCLE_RESEARCHER", help="catalogue or scripted:FILE.")
+        str | None, typer.Option(envvar="CIRCLE_RESEARCHER", help="catalogue, scripted:FILE, or none.")
     ] = None,
-    patch: Annotated[Path | None, typer.Option(help="Your own diff: the graph starts at the reviewer.")] = None,
-    flags: Annotated[str, typer.Option(help='The experiment\'s flags, for --patch: "--name value ...".')] = "",
-    preset: Annotated[
-        str | None, typer.Option(envvar="CIRCLE_PRESET", help="The scale, a preset of circle.toml.")
-    ] = None,
-    train_tokens: Annotated[int | None, typer.Option(min=1, help="Tokens of a run (default: the preset's).")] = None,
+    patch: PatchOption = None,
+    flags: FlagsOption = "",
+    ablation: AblationOption = None,
+    preset: PresetOption = None,
+    train_tokens: TokensOption = None,
+    scales: ScalesOption = None,
     turbo: Annotated[bool, typer.Option("--turbo", help="Approve every diff by itself; all other gates stay.")] = False,
     max_versions: Annotated[int | None, typer.Option(min=1, help="Versions of the idea at most.")] = None,
-    max_runs: Annotated[int | None, typer.Option(min=1, help="Training runs at most.")] = None,
-    max_hours: Annotated[float | None, typer.Option(min=0.001, help="Hours at most.")] = None,
-    minimum_effect: Annotated[float | None, typer.Option(min=0, help="The least gain that counts as a win.")] = None,
-    confidence: Annotated[Literal["standard", "relaxed"] | None, typer.Option(help="The error budget.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Runs side by side (default: cores over threads).")] = None,
-    no_sandbox: Annotated[
-        bool, typer.Option("--no-sandbox", help="Run generated code unprotected; reports say so.")
-    ] = False,
-    secret: Annotated[str | None, typer.Option(help="Fixes the session's seed secret (hexadecimal).")] = None,
-    fresh_baseline: Annotated[bool, typer.Option("--fresh-baseline", help="Measure the baseline anew.")] = False,
+    max_runs: RunsOption = None,
+    max_hours: HoursOption = None,
+    minimum_effect: EffectOption = None,
+    confidence: ConfidenceOption = None,
+    workers: WorkersOption = None,
+    no_sandbox: SandboxOption = False,
+    secret: SecretOption = None,
+    fresh_baseline: FreshOption = False,
     no_memory: Annotated[bool, typer.Option("--no-memory", help="Ignore what earlier sessions tried.")] = False,
     json_: JsonOption = False,
 ) -> None:
@@ -88,11 +120,8 @@ def start(
     from agents import session as sessions
     from agents.records import Budget
     from agents.researchers import open_researcher
-    from agents.settings import load_target
 
-    home = _home(target)
-    home.workspace.head()
-    defaults = load_target(home.target).start
+    home, defaults = _committed_home(target)
     options = sessions.Options(
         preset=preset,
         train_tokens=train_tokens,
@@ -104,6 +133,7 @@ def start(
         ),
         minimum_effect=defaults.minimum_effect if minimum_effect is None else minimum_effect,
         confidence=confidence or defaults.confidence,
+        scales=_scales(scales) or defaults.scales,
         workers=workers or defaults.workers,
         no_sandbox=no_sandbox,
         secret=_hexadecimal(secret),
@@ -112,11 +142,68 @@ def start(
     )
     if (patch is None) != (not flags):
         raise UsageError("--patch and --flags go together: the diff, and the flags that turn it on.")
-    brought = _brought(home, patch, flags, idea) if patch else None
+    brought = _brought(home, patch, flags, ablation or [], idea) if patch else None
     answers = open_researcher(researcher or defaults.researcher or "catalogue")
     opened = sessions.start(home, idea, answers, options, brought)
     print(f"session {opened.session.id}", file=sys.stderr, flush=True)
     _follow(opened, json_)
+
+
+@app.command()
+def judge(
+    patch: PatchOption = None,
+    flags: FlagsOption = "",
+    title: Annotated[str, typer.Option(help="What the change is called (default: its flags).")] = "",
+    ablation: AblationOption = None,
+    null: Annotated[bool, typer.Option("--null", help="The self-test: arms that do not differ.")] = False,
+    seeds: Annotated[int | None, typer.Option(min=FEWEST_SEEDS, help="Seeds of the self-test (default: 16).")] = None,
+    target: TargetOption = None,
+    preset: PresetOption = None,
+    train_tokens: TokensOption = None,
+    scales: ScalesOption = None,
+    max_runs: RunsOption = None,
+    max_hours: HoursOption = None,
+    minimum_effect: EffectOption = None,
+    confidence: ConfidenceOption = None,
+    workers: WorkersOption = None,
+    no_sandbox: SandboxOption = False,
+    secret: SecretOption = None,
+    fresh_baseline: FreshOption = False,
+    json_: JsonOption = False,
+) -> None:
+    """Judge a diff of your own: the same gates and the same proof as any session's, and no researcher.
+
+    With --null no diff is judged but the rules themselves, on this target's own noise.
+    """
+    from agents import session as sessions
+    from agents.records import Budget
+    from agents.researchers.nobody import Nobody
+
+    home, defaults = _committed_home(target)
+    proof = confidence or defaults.confidence
+    if null:
+        if patch or flags:
+            raise UsageError("--null judges no diff: leave out --patch and --flags, or leave out --null.")
+        _judge_null(home, seeds, proof, json_, preset=preset, train_tokens=train_tokens, no_sandbox=no_sandbox)
+        return
+    if not flags:
+        raise UsageError("--flags is missing: the flags that turn the change on, or --null for the self-test.")
+    options = sessions.Options(
+        preset=preset,
+        train_tokens=train_tokens,
+        budget=Budget(max_versions=1, max_runs=max_runs, max_hours=max_hours),
+        minimum_effect=defaults.minimum_effect if minimum_effect is None else minimum_effect,
+        confidence=proof,
+        scales=_scales(scales) or defaults.scales,
+        workers=workers or defaults.workers,
+        no_sandbox=no_sandbox,
+        secret=_hexadecimal(secret),
+        fresh_baseline=fresh_baseline,
+        memory=False,
+    )
+    opened = sessions.start(home, title, Nobody(), options, _brought(home, patch, flags, ablation or [], title))
+    print(f"session {opened.session.id}", file=sys.stderr, flush=True)
+    _follow_own(opened, json_)
 
 
 @app.command("list")
@@ -133,13 +220,14 @@ def list_(target: TargetOption = None, json_: JsonOption = False) -> None:
 @app.command()
 def show(id_: ID, target: TargetOption = None, json_: JsonOption = False) -> None:
     """Show one session, whole."""
+    from agents.printing import print_session
     from agents.show import document
 
     shown = document(_home(target).find(id_))
     if json_:
         print(json.dumps(shown, indent=1))
     else:
-        _print_session(shown)
+        print_session(shown)
 
 
 @app.command()
@@ -221,6 +309,7 @@ def baseline(
 ) -> None:
     """Measure, import or show the baseline and its noise floor."""
     from agents.baselines import import_files, standing
+    from agents.printing import print_imported
 
     home = _home(target)
     if more and not import_:
@@ -238,7 +327,7 @@ def baseline(
             f"{shown['metric']} {shown['mean']:.4f} ± {shown['std']:.4f} over {shown['n']} seeds ({shown['direction']})"
         )
     if shown["imported"]:
-        _print_imported(shown["imported"], shown["imported_summary"])
+        print_imported(shown["imported"], shown["imported_summary"])
 
 
 @app.command()
@@ -273,53 +362,73 @@ def _row(opened: Opened) -> dict[str, str]:
 
 
 def _decide(opened: Opened, decision: Literal["approved", "rejected"], sha: str, comment: str, as_json: bool) -> None:
+    from agents.session import check_waiting
+
+    check_waiting(opened, sha)
+    _follow(opened, as_json, _approval(decision, sha.lower(), comment))
+
+
+def _approval(decision: Literal["approved", "rejected"], sha256: str, comment: str) -> Approval:
     import getpass
 
     from agents.records import Approval
-    from agents.session import check_waiting, now
+    from agents.session import now
 
-    check_waiting(opened, sha)
-    answer = Approval(decision=decision, by=getpass.getuser(), at=now(), sha256=sha.lower(), comment=comment)
-    _follow(opened, as_json, answer)
+    return Approval(decision=decision, by=getpass.getuser(), at=now(), sha256=sha256, comment=comment)
 
 
 def _follow(opened: Opened, as_json: bool, answer: Approval | None = None) -> None:
     """Drive the session, print how it stands, and exit with the code that says so."""
+    from agents.drive import drive
+    from agents.printing import print_session
     from agents.show import document
 
     with _display() as report:
-        opened.drive(report, answer)
+        drive(opened, report, answer)
     shown = document(opened)
     if as_json:
         print(json.dumps(shown, indent=1))
     else:
-        _print_session(shown)
-    code = {"victory": 0, "concluded": 3, "awaiting_approval": 4}.get(shown["status"], CircleError.exit_code)
-    raise typer.Exit(code)
+        print_session(shown)
+    raise typer.Exit(_exit_code(shown))
 
 
-def _print_imported(figures: list[dict[str, Any]], together: dict[str, Any]) -> None:
-    """Print the imported figures, as a table on a terminal and a line each elsewhere, and what they are good for."""
-    from agents.published import row
+def _follow_own(opened: Opened, as_json: bool) -> None:
+    """Drive a session on a diff that the person who started it wrote and thereby approves; print its one version."""
+    from agents.drive import drive
+    from agents.printing import print_session
+    from agents.session import newest_diff
+    from agents.show import document
 
-    if sys.stdout.isatty():
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table("file", "val_loss", "tokens", "seed", "it does not say", title="Imported, for reference only")
-        for figure in figures:
-            table.add_row(*(Text(cell, overflow="fold") for cell in row(figure, together["preset_tokens"])))
-        Console().print(table)
+    with _display() as report:
+        drive(opened, report)
+        if opened.status() == "awaiting_approval":
+            drive(opened, report, _approval("approved", newest_diff(opened)[1], "The author's own diff."))
+    shown = document(opened)
+    if as_json:
+        print(json.dumps({"session": opened.session.id, **shown["versions"][0]}, indent=1))
     else:
-        for figure in figures:
-            file, loss, tokens, seed, missing = row(figure, together["preset_tokens"])
-            print(f"imported, for reference only: {file}  {loss}  tokens {tokens}  seed {seed}  does not say {missing}")
-    for group in together["groups"]:
-        spread = f" ± {group['std']:.4f}" if group["std"] is not None else ""
-        span = f"{group['mean']:.4f}{spread}, from {group['low']:.4f} to {group['high']:.4f}"
-        print(f"{group['train_tokens']:,} tokens: {group['n']} figure{'s'[: group['n'] > 1]}, {span}")
-    print(f"{together['can']}\n{together['cannot']}")
+        print_session(shown)
+    raise typer.Exit(_exit_code(shown))
+
+
+def _exit_code(shown: dict[str, Any]) -> int:
+    return {"victory": 0, "concluded": 3, "awaiting_approval": 4}.get(shown["status"], CircleError.exit_code)
+
+
+def _judge_null(
+    home: Home, seeds: int | None, confidence: Literal["standard", "relaxed"], as_json: bool, **scale: Any
+) -> None:
+    from agents.measuring import measuring
+    from agents.printing import print_null_test
+    from agents.selftest import SEEDS, null_test
+
+    with _display() as report:
+        shown = null_test(measuring(home, report, **scale), seeds=seeds or SEEDS, confidence=confidence)
+    if as_json:
+        print(json.dumps(shown, indent=1))
+    else:
+        print_null_test(shown)
 
 
 @contextlib.contextmanager
@@ -335,28 +444,13 @@ def _display() -> Any:
         display.close()
 
 
-def _print_session(shown: dict[str, Any]) -> None:
-    print(f"session   {shown['id']}  {shown['status']}")
-    print(f"idea      {shown['idea']}")
-    for version in shown["versions"]:
-        verdict = version["verdict"]
-        cause = f" ({verdict['cause']})" if verdict and verdict["cause"] else ""
-        words = f"{verdict['outcome']}{cause}: {verdict['finding']}" if verdict else "no verdict yet"
-        print(f"V{version['n']:<8} {version['plan']['title']}, {version['flags']}\n          {words}")
-    if shown["status"] == "awaiting_approval":
-        last = shown["versions"][-1]
-        print(f"waiting   circle diff {shown['id']} shows the diff; to approve it:")
-        print(f"          circle approve {shown['id']} --sha {last['diff_sha256']}")
-    if won := shown["victory"]:
-        print(f"victory   effect {won['effect']:+.4f}, 95 % [{won['ci'][0]:+.4f}, {won['ci'][1]:+.4f}]")
-        print(f"branch    {won['branch']}\npaper     git show {won['branch']}:{won['paper']}")
-        if won["checkpoint"]:
-            print(f"weights   {won['checkpoint']}")
-    if shown["conclusion"]:
-        print(f"concluded {shown['conclusion']}")
-    spend = shown["spend"]
-    seconds = f"{spend['train_seconds']:.0f} s of training, {spend['wall_seconds']:.0f} s in all"
-    print(f"spent     {spend['runs']} runs, {seconds}")
+def _committed_home(target: Path | None) -> tuple[Home, Start]:
+    """Return a target that has a commit to start from, and the defaults that its circle.toml gives."""
+    from agents.settings import load_target
+
+    home = _home(target)
+    home.workspace.head()
+    return home, load_target(home.target).start
 
 
 def _home(target: Path | None) -> Home:
@@ -384,14 +478,31 @@ def _hexadecimal(secret: str | None) -> str | None:
         ) from None
 
 
-def _brought(home: Home, patch: Path, flags: str, idea: str) -> tuple[str, Any]:
-    from agents.brought import plan_of
+def _scales(text: str | None) -> tuple[int, ...]:
+    """Return numbers of tokens from words such as 500k,2M."""
+    found = [re.fullmatch(r"(\d+(?:\.\d+)?)([kKmMbB]?)", part.strip()) for part in text.split(",")] if text else []
+    factors = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
+    tokens = tuple(round(float(match[1]) * factors[match[2].lower()]) for match in found if match)
+    if len(tokens) < len(found) or 0 in tokens:
+        raise UsageError(f"--scales {text} are no numbers of tokens: write them as 500k,2M.")
+    return tokens
 
+
+def _diff_text(patch: Path | None) -> str:
+    """Return a person's own diff; none at all is a change of flags alone."""
+    if patch is None:
+        return ""
     try:
-        text = patch.read_bytes().decode()
+        return (sys.stdin.buffer.read() if str(patch) == "-" else patch.read_bytes()).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The diff {patch} cannot be read: {error}.") from error
-    return text, plan_of(home, text, flags, idea or flags)
+
+
+def _brought(home: Home, patch: Path | None, flags: str, ablations: list[str], title: str) -> tuple[str, Plan]:
+    from agents.brought import plan_of
+
+    text = _diff_text(patch)
+    return text, plan_of(home, text, flags, title or flags, ablations)
 
 
 if __name__ == "__main__":

@@ -75,8 +75,8 @@ class Display:
         )
         self._say(
             "expect",
-            f"{forecast.fewest_runs} to {forecast.most_runs} runs a version, about {forecast.fewest_minutes:.0f} to "
-            f"{forecast.most_minutes:.0f} minutes; the smallest effect that they can prove is {unit} {metric}",
+            f"{forecast.fewest_runs} to {forecast.most_runs} runs a version, about {_span(forecast)}; the smallest "
+            f"effect that they can prove is {unit} {metric}, less where the arms vary together",
         )
 
     def _on_preparing_data(self) -> None:
@@ -110,6 +110,13 @@ class Display:
     def _on_regression(self, version: int, regression: Any) -> None:
         self._say(f"V{version} gate", regression.reason)
 
+    def _on_screen(self, version: int, runs: int, decision: str, gain: Any, sigma: float) -> None:
+        if decision == "more":
+            return
+        said = "promising, not proved" if decision == "survives" else "not promising"
+        size = f"visible gain {gain.mean:+.4f}, {gain.mean / sigma:+.1f} sigma"
+        self._say(f"V{version} screen", f"{said} after {runs} runs ({size}); this claims nothing")
+
     def _on_look(self, pairs: int, decision: str) -> None:
         words = {"more": "open, more pairs", "win": "beaten", "refused": "not beaten"}[decision]
         self._say("look", f"after {pairs} pairs on hidden data: {words}")
@@ -126,6 +133,9 @@ class Display:
 
     def _on_revision(self, version: int, revision: Any) -> None:
         self._say(f"V{version} next", revision.change)
+
+    def _on_robustness(self, version: int, result: Any) -> None:
+        self._say(f"V{version} check", result.finding)
 
     def _on_victory(self, victory: Any) -> None:
         low, high = victory.ci
@@ -170,3 +180,9 @@ class Display:
             speed = f"{going.tokens_per_second:,.0f} tokens/s, {going.seconds_left:.0f} s left"
             table.add_row("", going.name, progress, f"loss {going.loss:.4f}", speed)
         return table
+
+
+def _span(forecast: Any) -> str:
+    """The shortest and the longest time that is expected, in seconds where minutes would be none."""
+    fewest, most = forecast.fewest_minutes, forecast.most_minutes
+    return f"{fewest:.0f} to {most:.0f} minutes" if most >= 2 else f"{60 * fewest:.0f} to {60 * most:.0f} seconds"

@@ -1,7 +1,7 @@
 """The picture: one research session as a LangGraph graph.
 
     START -> baseline -> planner -> implementer -> reviewer -> approval -> regression -> experiment -> analyzer
-    analyzer -> victory -> END                      beaten, and confirmed by fresh seeds on hidden data
+    analyzer -> robustness -> victory -> END        beaten, and confirmed by fresh seeds on hidden data
     analyzer -> revisor -> planner                  not beaten: the circle
     reviewer, regression, analyzer -> implementer   a bug: repair, bounded; the same diff again is none
     approval -> planner                             a person rejected the diff; their words go along
@@ -29,6 +29,7 @@ from agents.nodes.planner import planner
 from agents.nodes.regression import regression
 from agents.nodes.reviewer import reviewer
 from agents.nodes.revisor import revisor
+from agents.nodes.robustness import robustness
 from agents.nodes.victory import victory
 from agents.ports import Context
 from agents.state import State, current
@@ -80,7 +81,7 @@ def after_analysis(state: State) -> str:
     """A win ends the session; anything else goes round."""
     version = current(state)
     if version.verdict and version.verdict.outcome == "win":
-        return "victory"
+        return "robustness"
     if repairable(version) and not unrepaired(version):
         return "implementer"
     return "conclude" if budget.no_more_versions(state) else "revisor"
@@ -97,7 +98,7 @@ def within_budget(route: Route) -> Route:
 
     def decide(state: State) -> str:
         following = route(state)
-        return following if following == "victory" or not budget.exhausted(state) else "conclude"
+        return following if following == "robustness" or not budget.exhausted(state) else "conclude"
 
     decide.__name__ = route.__name__
     return decide
@@ -133,6 +134,7 @@ def build_graph(checkpointer: BaseCheckpointSaver[Any] | None = None) -> Compile
         experiment,
         analyzer,
         revisor,
+        robustness,
         victory,
         conclude,
     ):
@@ -149,8 +151,9 @@ def build_graph(checkpointer: BaseCheckpointSaver[Any] | None = None) -> Compile
     branch("approval", after_approval, "regression", "planner")
     builder.add_conditional_edges("regression", after_regression, ["experiment", "implementer", "analyzer"])
     builder.add_edge("experiment", "analyzer")
-    branch("analyzer", after_analysis, "victory", "implementer", "revisor")
+    branch("analyzer", after_analysis, "robustness", "implementer", "revisor")
     branch("revisor", after_revision, "planner")
+    builder.add_edge("robustness", "victory")
     builder.add_edge("victory", END)
     builder.add_edge("conclude", END)
     return builder.compile(checkpointer=checkpointer)

@@ -130,6 +130,14 @@ class Clock(Protocol):
         ...
 
 
+class Recorder(Protocol):
+    """Puts on record, before anything is run for it, what a later step may not choose again."""
+
+    def __call__(self, kind: str, key: str, body: Any) -> Any:
+        """Return the body that is on record under (kind, key): this one, unless there was one already."""
+        ...
+
+
 class Reporter(Protocol):
     """Hears what happens, for a live display; it may not answer."""
 
@@ -152,4 +160,5 @@ class Context:
     workspace: Workspace
     laboratory: Laboratory
     clock: Clock
+    record: Recorder
     report: Reporter = field(default=silent)

@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Arm = Literal["baseline", "experiment"]
 Direction = Literal["min", "max"]
-Stage = Literal["floor", "regression", "liveness", "timing", "screen", "confirm", "report", "stretched"]
+Stage = Literal[
+    "floor", "regression", "liveness", "timing", "screen", "confirm", "report", "stretched", "ablation", "scale"
+]
 Split = Literal["visible", "hidden"]
 RunStatus = Literal["done", "crashed", "diverged", "timeout", "refused"]
 Outcome = Literal["win", "loss", "inconclusive", "invalid"]
@@ -202,6 +204,60 @@ class Interval(Record):
     high: float
 
 
+class Ablated(Record):
+    """An ablation that was run after a win, on the seeds of the pairs that the win reports.
+
+    `gain` is its own over the baseline, `missing` what it lacks of the whole version's, both with 90 % intervals and
+    None where nothing was measured. The reading: "trivial" keeps at least half of the gain, so the simpler thing does
+    it; "mechanism" lacks some of it, so the mechanism does; "open" is undecided; "failed" did not train; "budget" was
+    not affordable.
+    """
+
+    name: str
+    flags: tuple[Flag, ...]
+    pairs: int
+    gain: Interval | None
+    missing: Interval | None
+    reading: Literal["mechanism", "trivial", "open", "failed", "budget"]
+
+    @property
+    def finding(self) -> str:
+        """The reading in a sentence."""
+        words = {
+            "mechanism": "it lacks a part of the gain, so the mechanism matters",
+            "trivial": "it keeps at least half of the gain, so the simpler thing explains the win",
+            "open": f"{self.pairs} pairs cannot tell whether it explains the win",
+            "failed": "it did not train, so it explains nothing",
+            "budget": "not tried, for the budget had no room",
+        }
+        return f"Ablation {self.name!r}: {words[self.reading]}."
+
+
+class Scaled(Record):
+    """A win tried at another number of tokens, on fresh seeds and the hidden split; `gain` with its 90 % interval.
+
+    The reading: "holds", "scale-dependent" (surely less than half of the gain is left, and none is sure), "open",
+    "failed" or "budget".
+    """
+
+    train_tokens: int
+    pairs: int
+    gain: Interval | None
+    reading: Literal["holds", "scale-dependent", "open", "failed", "budget"]
+
+    @property
+    def finding(self) -> str:
+        """The reading in a sentence."""
+        words = {
+            "holds": "the win holds",
+            "scale-dependent": "the gain vanishes, so the win is scale-dependent",
+            "open": f"{self.pairs} pairs cannot tell whether the gain is still there",
+            "failed": "a run failed, so the win is not shown there",
+            "budget": "not tried, for the budget had no room",
+        }
+        return f"At {self.train_tokens:,} tokens: {words[self.reading]}."
+
+
 class Experiment(Record):
     """What the runs of a version measured. effect > 0 is better, whatever the metric's direction.
 
@@ -230,8 +286,8 @@ class Experiment(Record):
     worst_seed: int | None = None
     skewness: float | None = None
     promising: bool = False
-    ablations: tuple[dict[str, Any], ...] = ()
-    scales: tuple[dict[str, Any], ...] = ()
+    ablations: tuple[Ablated, ...] = ()
+    scales: tuple[Scaled, ...] = ()
 
 
 class Analysis(Record):
@@ -358,4 +414,5 @@ class Session(Record):
     workers: int
     budget: Budget
     started_at: str
+    scales: tuple[int, ...] = ()
     tried: tuple[Tried, ...] = ()

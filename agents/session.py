@@ -1,4 +1,4 @@
-"""One session on disk: its folder, its lock, and the loop that drives the graph through it.
+"""The sessions of a target on disk: what each is about, how it stands, and its diff.
 
 .circle/sessions/<id>/session.json       what the session is about; never changes
                       checkpoints.sqlite LangGraph's, one thread
@@ -16,9 +16,6 @@ import json
 import os
 import re
 import secrets
-import signal
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,17 +26,15 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import ValidationError
 
-from agents.errors import CircleError, Interrupted, SessionError
-from agents.journal import Journal, JournaledClock, JournaledResearcher
-from agents.ports import Context, Reporter, Researcher, silent
-from agents.records import Approval, Budget, Idea, Patch, Plan, Record, Session, Tried, Version
+from agents.errors import SessionError
+from agents.ports import Researcher
+from agents.records import Budget, Idea, Patch, Plan, Record, Session, Tried, Version
 from agents.settings import FILE, Target, load_target, parse_target
 from agents.workspace import GitWorkspace
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
-    from agents.laboratory.local import LocalLaboratory
     from agents.state import State
 
 Status = Literal["running", "awaiting_approval", "victory", "concluded", "stopped", "failed"]
@@ -65,26 +60,12 @@ class Options:
     budget: Budget = field(default_factory=Budget)
     minimum_effect: float = 0.0
     confidence: Literal["standard", "relaxed"] = "standard"
+    scales: tuple[int, ...] = ()
     workers: int | None = None
     no_sandbox: bool = False
     secret: str | None = None
     fresh_baseline: bool = False
     memory: bool = True
-
-
-class WallClock:
-    """The machine's clock; `elapsed` goes on from what earlier processes of the session have used."""
-
-    def __init__(self, before: float) -> None:
-        self._before, self._started = before, time.monotonic()
-
-    def now(self, moment: str) -> str:
-        """Return the time in UTC, ISO 8601 to the second."""
-        return now()
-
-    def elapsed(self) -> float:
-        """Return the seconds that the session has been worked on."""
-        return round(self._before + time.monotonic() - self._started, 3)
 
 
 def now() -> str:
@@ -191,6 +172,7 @@ def start(
         workers=options.workers or max(1, (os.cpu_count() or 1) // target.train.threads),
         budget=options.budget,
         started_at=now(),
+        scales=tuple(sorted(set(options.scales) - {tokens})),
         tried=tried,
     )
     opened = Opened(home, session)
@@ -224,44 +206,6 @@ def check_waiting(opened: Opened, sha256: str) -> None:
         )
 
 
-@contextmanager
-def measuring(
-    home: Home, preset: str | None, report: Reporter
-) -> Iterator[tuple[Target, LocalLaboratory, str, str, int]]:
-    """Give a laboratory for the current commit outside any session, with the base, the preset and its tokens."""
-    base = home.workspace.head()
-    target = load_committed_target(home.workspace, base)
-    scale = preset or target.preset
-    tokens = target.scale(scale).train_tokens
-    home.prepare()
-    folder = home.folder / "measurements" / now().replace(":", "")
-    folder.mkdir(parents=True)
-    workers = max(1, (os.cpu_count() or 1) // target.train.threads)
-    yield target, _laboratory(home, target, base, scale, folder, "bubblewrap", workers, report)[0], base, scale, tokens
-
-
-def _laboratory(
-    home: Home, target: Target, base: str, preset: str, folder: Path, sandbox: str, workers: int, report: Reporter
-) -> tuple[LocalLaboratory, Journal]:
-    from agents.laboratory.local import LocalLaboratory
-    from agents.laboratory.sandbox import choose
-
-    journal = Journal(folder / "journal.sqlite")
-    laboratory = LocalLaboratory(
-        target=target,
-        base=base,
-        preset=preset,
-        home=home.folder,
-        folder=folder,
-        workspace=home.workspace,
-        sandbox=choose(sandbox == "none"),
-        journal=journal,
-        workers=workers,
-        report=report,
-    )
-    return laboratory, journal
-
-
 def _brought(opened: Opened, diff: str, plan: Plan) -> dict[str, Any]:
     session = opened.session
     patch: Patch = opened.home.workspace.commit_version(
@@ -282,55 +226,27 @@ class Opened:
         """The session's own folder."""
         return self.home.folder / "sessions" / self.session.id
 
-    def drive(self, report: Reporter = silent, answer: Approval | None = None) -> State:
-        """Run the graph to its end, to the next approval, or until it is asked to stop; return the state.
+    @property
+    def stop_file(self) -> Path:
+        """What asks the process that drives the session to stop, while it is there."""
+        return self.folder / "stop"
 
-        Raises:
-            Interrupted: a person or a signal asked to stop; the session resumes where it was.
-            CircleError: what went wrong, in a sentence; the session is resumable.
-        """
-        with self._locked(), self._stopped_by_signals():
-            (self.folder / "stop").unlink(missing_ok=True)
-            try:
-                state = self._drive(report, answer)
-            except (Interrupted, KeyboardInterrupt):
-                self._summarise("stopped", None)
-                raise Interrupted(
-                    f"Session {self.session.id} has stopped; circle resume {self.session.id} goes on."
-                ) from None
-            except CircleError as error:
-                self._summarise("failed", str(error))
-                raise
-            self._summarise(self._standing(), None)
-        return state
-
-    def _drive(self, report: Reporter, answer: Approval | None) -> State:
-        from langgraph.types import Command
-
-        with self._graph() as (graph, config):
-            before = graph.get_state(config)
-            if before.interrupts and answer is None:
-                return self.state()
-            context = self._context(report, before.values.get("wall_seconds", 0.0))
-            step: Any = None if before.values else self._first_state()
-            if answer is not None:
-                step = Command(resume=answer.model_dump(mode="json"))
-            for _ in graph.stream(step, config, context=context, durability="sync"):
-                if (self.folder / "stop").exists():
-                    raise Interrupted
-        return self.state()
+    @property
+    def lock_file(self) -> Path:
+        """What the process that drives the session holds locked."""
+        return self.folder / "lock"
 
     def state(self) -> State:
         """Return the newest checkpoint's state."""
-        with self._graph() as (graph, config):
+        with self.graph() as (graph, config):
             values = graph.get_state(config).values
-        return cast("State", values) if values else self._first_state()
+        return cast("State", values) if values else self.first_state()
 
     def status(self) -> Status:
         """Return how the session stands."""
         if self._busy():
             return "running"
-        standing = self._standing()
+        standing = self.standing()
         failed = standing == "stopped" and self.summary().error
         return "failed" if failed else standing
 
@@ -343,40 +259,25 @@ class Opened:
 
     def ask_to_stop(self) -> None:
         """Leave word for the process that drives the session to stop at its next boundary."""
-        (self.folder / "stop").touch()
+        self.stop_file.touch()
 
-    def _standing(self) -> Status:
-        with self._graph() as (graph, config):
+    def standing(self) -> Status:
+        """Return how the session stands by its newest checkpoint, whoever drives it."""
+        with self.graph() as (graph, config):
             found = graph.get_state(config)
         ended = found.values.get("status")
         if ended in ("victory", "concluded"):
             return "victory" if ended == "victory" else "concluded"
         return "awaiting_approval" if found.interrupts else "stopped"
 
-    def _first_state(self) -> State:
+    def first_state(self) -> State:
+        """Return the state that the graph starts with."""
         versions = json.loads((self.folder / "versions.json").read_text(encoding="utf-8"))
         return {"session": self.session.model_dump(mode="json"), "versions": versions, "runs": {}}
 
-    def _context(self, report: Reporter, seconds: float) -> Context:
-        from agents.researchers import open_researcher
-
-        session, home = self.session, self.home
-        target = load_committed_target(home.workspace, session.base)
-        laboratory, journal = _laboratory(
-            home, target, session.base, session.preset, self.folder, session.sandbox, session.workers, report
-        )
-        return Context(
-            session=session,
-            target=target,
-            researcher=JournaledResearcher(open_researcher(session.researcher, journal.count("reply")), journal),
-            workspace=home.workspace,
-            laboratory=laboratory,
-            clock=JournaledClock(WallClock(seconds), journal),
-            report=report,
-        )
-
     @contextmanager
-    def _graph(self) -> Iterator[tuple[CompiledStateGraph[Any, Any, Any, Any], Any]]:
+    def graph(self) -> Iterator[tuple[CompiledStateGraph[Any, Any, Any, Any], Any]]:
+        """Give the graph over the session's checkpoints, and the config that names its thread."""
         os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
         os.environ["LANGSMITH_TRACING"] = "false"
         from langgraph.checkpoint.sqlite import SqliteSaver
@@ -387,42 +288,16 @@ class Opened:
             config = {"configurable": {"thread_id": self.session.id}, "recursion_limit": _STEP_LIMIT}
             yield build_graph(saver), config
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with (self.folder / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise SessionError(f"Session {self.session.id} is being run by another process.") from None
-            yield
-
-    @contextmanager
-    def _stopped_by_signals(self) -> Iterator[None]:
-        """Let Ctrl-C and SIGTERM interrupt at once, and leave word in case a library swallows the interruption."""
-
-        def handle(number: int, frame: object) -> None:
-            self.ask_to_stop()
-            raise KeyboardInterrupt
-
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
     def _busy(self) -> bool:
-        with (self.folder / "lock").open("a") as lock:
+        with self.lock_file.open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return True
         return False
 
-    def _summarise(self, status: Status, error: str | None) -> None:
+    def summarise(self, status: Status, error: str | None) -> None:
+        """Write how the session stands and what it tried, for lists and for later sessions."""
         from agents.nodes.reviewer import flags_text
         from agents.state import versions_of
 

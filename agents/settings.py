@@ -126,6 +126,7 @@ class Start(_Table):
     turbo: bool = False
     minimum_effect: float = Field(default=0.0, ge=0)
     confidence: Literal["standard", "relaxed"] = "standard"
+    scales: tuple[int, ...] = ()
     workers: int | None = Field(default=None, gt=0)
     max_versions: int = Field(default=4, gt=0)
     max_runs: int | None = Field(default=None, gt=0)

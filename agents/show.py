@@ -47,8 +47,12 @@ def _version(version: Version, *, ended: bool) -> dict[str, Any]:
     won = version.verdict is not None and version.verdict.outcome == "win"
     if shown["experiment"] and not ended and not won:
         shown["experiment"] = _without_hidden(shown["experiment"])
-    if shown["experiment"]:
-        shown["experiment"] = _with_plain_ratios(shown["experiment"])
+    if shown["experiment"] and version.experiment:
+        checks = {
+            name: [result.model_dump(mode="json") | {"finding": result.finding} for result in results]
+            for name, results in (("ablations", version.experiment.ablations), ("scales", version.experiment.scales))
+        }
+        shown["experiment"] = _with_plain_ratios(shown["experiment"]) | checks
     return shown
 
 

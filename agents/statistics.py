@@ -236,6 +236,20 @@ def equal_time(visible_effect: Interval, speed_ratio: Interval, kappa: float | N
     return Interval(mean=mean, low=mean - half, high=mean + half)
 
 
+def read_ablation(missing: Interval, effect: float) -> Literal["mechanism", "trivial", "open"]:
+    """What a simpler thing that lacks `missing` of a gain of `effect` says about it; the whole interval decides."""
+    if missing.high < effect / 2:
+        return "trivial"
+    return "mechanism" if missing.low > 0 else "open"
+
+
+def read_scale(gain: Interval, effect: float) -> Literal["holds", "scale-dependent", "open"]:
+    """What the gain at another scale says about the `effect` of the first; the whole interval decides."""
+    if gain.low > 0:
+        return "holds"
+    return "scale-dependent" if gain.high < effect / 2 else "open"
+
+
 def diverged(curve: Sequence[float], baseline_curves: Sequence[Sequence[float]]) -> bool:
     """Whether a training-loss curve ends diverged: not finite, or lost to the baselines and to its own past.
 

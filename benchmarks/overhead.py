@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from agents.drive import drive
 from agents.records import Budget
 from agents.researchers import open_researcher
 from agents.session import Home, Options, start
@@ -48,7 +49,7 @@ def main() -> None:
         began, watch = time.monotonic(), Stopwatch()
         options = Options(preset=arguments.preset, turbo=True, budget=Budget(max_versions=2))
         opened = start(Home(Path(folder)), arguments.idea, open_researcher("catalogue"), options)
-        opened.drive(watch)
+        drive(opened, watch)
         wall, status = time.monotonic() - began, opened.status()
     print("| preset | ended | runs | wall, s | no run going, s | share |")
     print("|---|---|---|---|---|---|")

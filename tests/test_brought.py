@@ -54,4 +54,4 @@ def test_a_diff_of_ones_own_starts_at_the_reviewer(plain: Path, tmp_path: Path) 
     assert ended.returncode == 3, ended.stderr
     assert session["versions"][0]["plan"]["title"] == "A lower rate"
     assert session["versions"][0]["verdict"]["cause"] == "theory"
-    assert "no variant" in session["conclusion"]
+    assert "nobody but its author" in session["conclusion"]

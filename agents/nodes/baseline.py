@@ -13,7 +13,7 @@ from agents.ports import Context, Laboratory, Order
 from agents.records import Baseline, Run
 from agents.report import documents
 from agents.settings import Metric
-from agents.state import State, spend_of
+from agents.state import State, spend_of, versions_of
 from agents.statistics import noise_floor, seed
 
 
@@ -27,7 +27,8 @@ def baseline(state: State, runtime: Runtime[Context]) -> State:
     key = laboratory.baseline_key(session.base, session.preset, session.train_tokens)
     recorded = () if session.fresh_baseline else laboratory.recorded_baseline(key)
     scale = context.target.scale(session.preset)
-    expected = forecast(session, scale, recorded)
+    ablations = sum(len(version.plan.ablations) for version in versions_of(state))
+    expected = forecast(session, scale, recorded, ablations)
     context.report("forecast", forecast=expected, metric=context.target.metric.name)
     if not affords(session.budget, spend_of(state), FLOOR_SEEDS, session.workers, scale.seconds):
         return {"baseline": None}
@@ -61,12 +62,12 @@ def measure_floor(
     return runs, runs
 
 
-def floor_orders(key: str, base: str, train_tokens: int) -> list[Order]:
+def floor_orders(key: str, base: str, train_tokens: int, seeds: int = FLOOR_SEEDS) -> list[Order]:
     """Return the floor's orders; its seeds come from the baseline key, so that the floor can be found again."""
     secret = hashlib.sha256(key.encode()).digest()
     return [
         Order("baseline", "floor", seed(secret, "floor", index), base, train_tokens, splits=("visible",))
-        for index in range(FLOOR_SEEDS)
+        for index in range(seeds)
     ]
 
 
@@ -84,9 +85,13 @@ def same(one: Run, other: Run) -> bool:
 def floor_of(laboratory: Laboratory, metric: Metric, base: str, preset: str, train_tokens: int) -> Baseline:
     """Return the floor on record, or measure it: what `circle baseline` shows."""
     key = laboratory.baseline_key(base, preset, train_tokens)
-    recorded = laboratory.recorded_baseline(key)
-    runs = recorded or measure_floor(laboratory, key, base, train_tokens, ())[0]
-    return summarise(runs, key, metric, reused=bool(recorded))
+    recorded = bool(laboratory.recorded_baseline(key))
+    return summarise(floor_runs(laboratory, key, base, train_tokens), key, metric, reused=recorded)
+
+
+def floor_runs(laboratory: Laboratory, key: str, base: str, train_tokens: int) -> tuple[Run, ...]:
+    """Return the floor's runs on record under this key, or train them."""
+    return laboratory.recorded_baseline(key) or measure_floor(laboratory, key, base, train_tokens, ())[0]
 
 
 def summarise(runs: Sequence[Run], key: str, metric: Metric, *, reused: bool) -> Baseline:

@@ -23,6 +23,7 @@ from agents.statistics import (
     BOUNDARIES,
     FREE_SLOWDOWN,
     SCREEN,
+    Look,
     confirm,
     equal_time,
     gain,
@@ -30,7 +31,6 @@ from agents.statistics import (
     kappa,
     ratio_interval,
     screen,
-    seed,
 )
 
 STRETCH = 1.25
@@ -70,7 +70,16 @@ def _screen(trial: Trial) -> Ending | None:
         trial.pair_up(batch, runs, "screen")
         if trial.failed:
             return "failed run"
-        if screen(trial.gains["screen"], trial.floor.std) == "drop":
+        decision = screen(trial.gains["screen"], trial.floor.std)
+        trial.context.report(
+            "screen",
+            version=trial.version.n,
+            runs=len(trial.gains["screen"]),
+            decision=decision,
+            gain=trial.visible_effect,
+            sigma=trial.floor.std,
+        )
+        if decision == "drop":
             return "screen"
     return None
 
@@ -133,6 +142,7 @@ def _confirm(trial: Trial) -> Ending | None:
     """Hidden split, seeds that nobody could choose, looks at fixed numbers of pairs."""
     session = trial.context.session
     looks = BOUNDARIES[session.confidence]
+    _freeze(trial, looks)
     for look in looks:
         if not _fresh_pairs(trial, "confirm", len(trial.gains["confirm"]), look.n):
             return "failed run" if trial.failed else "budget"
@@ -141,6 +151,20 @@ def _confirm(trial: Trial) -> Ending | None:
         if decision != "more":
             return None if decision == "win" else "refused"
     return "refused"
+
+
+def _freeze(trial: Trial, looks: Sequence[Look]) -> None:
+    """Put on record what the confirmation may not choose any more: bytes, seeds, boundaries and the least gain."""
+    patch, session = trial.version.patch, trial.context.session
+    assert patch is not None
+    body = {
+        "commit": patch.commit,
+        "diff_sha256": patch.diff_sha256,
+        "seeds": trial.seeds(trial.bank, 0, looks[-1].n),
+        "looks": [list(look) for look in looks],
+        "minimum_effect": session.minimum_effect,
+    }
+    trial.context.record("confirmation", patch.commit, body)
 
 
 def _retrain(trial: Trial) -> Ending | None:
@@ -166,8 +190,7 @@ def _report(trial: Trial) -> Ending | None:
 
 def _fresh_pairs(trial: Trial, stage: Literal["confirm", "report"], first: int, last: int) -> bool:
     """Train both arms on the bank's seeds first..last; False where the budget or a run failed."""
-    secret = bytes.fromhex(trial.context.session.secret)
-    seeds = [seed(secret, f"confirmation {trial.bank}", index) for index in range(first, last)]
+    seeds = trial.seeds(trial.bank, first, last)
     old = [trial.order("baseline", "confirm", number, "hidden") for number in seeds]
     new = [trial.order("experiment", "confirm", number, "hidden") for number in seeds]
     if first == 0:

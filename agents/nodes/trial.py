@@ -13,7 +13,18 @@ from agents.nodes.regression import charge, flags_of
 from agents.ports import Context, Order
 from agents.records import Arm, Baseline, Experiment, Interval, Pair, Run, Split, Stage, Version
 from agents.state import State, spend_of, versions_of
-from agents.statistics import MAX_ATTEMPTS, Floor, cohens_d, diverged, gain, interval, skewness, t_statistic
+from agents.statistics import (
+    MAX_ATTEMPTS,
+    Floor,
+    cohens_d,
+    diverged,
+    gain,
+    interval,
+    screen,
+    seed,
+    skewness,
+    t_statistic,
+)
 
 Ending = Literal["failed run", "screen", "too costly", "refused", "confirmed", "budget"]
 PairStage = Literal["screen", "confirm", "report"]
@@ -73,12 +84,17 @@ class Trial:
             if before is not None and after is not None and other not in failed:
                 self.gains[stage].append(gain(before, after, self.floor.direction))
 
+    def seeds(self, bank: str, first: int, last: int) -> list[int]:
+        """Return the seeds first..last-1 of a bank of the session's secret."""
+        secret = bytes.fromhex(self.context.session.secret)
+        return [seed(secret, bank, index) for index in range(first, last)]
+
     @property
-    def bank(self) -> int:
-        """The number of the seeds' bank: after so many confirmations on one, the next has new baselines."""
+    def bank(self) -> str:
+        """The bank of the confirmation's seeds: after so many confirmations on one, the next has new baselines."""
         earlier = [old.experiment for old in versions_of(self.state)[:-1] if old.experiment]
         confirmed = [experiment for experiment in earlier if any(pair.stage == "confirm" for pair in experiment.pairs)]
-        return len(confirmed) // MAX_ATTEMPTS
+        return f"confirmation {len(confirmed) // MAX_ATTEMPTS}"
 
     @property
     def visible_effect(self) -> Interval | None:
@@ -88,6 +104,11 @@ class Trial:
             return None
         sigma = Floor(self.floor.n, self.floor.mean, self.floor.std)
         return interval(gains, 0.90, floor=sigma if len(gains) < _FEW else None)
+
+    @property
+    def survives(self) -> bool:
+        """Whether the screen let the version on: promising, which claims nothing."""
+        return screen(self.gains["screen"], self.floor.std) == "survives"
 
     @property
     def failed(self) -> list[Run]:
@@ -128,7 +149,7 @@ class Trial:
             failed_runs=tuple(self.failed),
             worst_seed=self._worst_seed(),
             skewness=skewness(self.gains["confirm"]),
-            promising=ended not in ("failed run", "screen", "too costly"),
+            promising=ended not in ("failed run", "too costly") and self.survives,
         )
 
     def _worst_seed(self) -> int | None:

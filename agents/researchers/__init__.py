@@ -1,4 +1,7 @@
-"""Who answers the skills' questions: `catalogue` (no model), `catalogue:FOLDER` (a person's own), `scripted:FILE`."""
+"""Who answers the skills' questions.
+
+`catalogue` (no model), `catalogue:FOLDER` (a person's own), `scripted:FILE`, or `none` (for a person's own diff).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from pathlib import Path
 from agents.errors import UsageError
 from agents.ports import Researcher
 
-NAMES = ("catalogue", "catalogue:FOLDER", "scripted:FILE")
+NAMES = ("catalogue", "catalogue:FOLDER", "scripted:FILE", "none")
 
 
 def open_researcher(name: str, answered: int = 0) -> Researcher:
@@ -25,4 +28,8 @@ def open_researcher(name: str, answered: int = 0) -> Researcher:
         from agents.researchers.scripted import Scripted
 
         return Scripted(Path(place).absolute(), answered)
+    if name == "none":
+        from agents.researchers.nobody import Nobody
+
+        return Nobody()
     raise UsageError(f"There is no researcher {name!r}; there are: {', '.join(NAMES)}.")

@@ -17,7 +17,8 @@ from pydantic import ConfigDict, ValidationError
 
 from agents.errors import ReplyRefused, UsageError
 from agents.ports import Question, Reply
-from agents.records import Analysis, Cause, Change, Flag, Idea, Plan, Record, Review, Revision, Tried
+from agents.records import Ablation, Cause, Change, Flag, Idea, Plan, Record, Revision, Tried
+from agents.researchers.nobody import Nobody
 
 IDEAS = Path(__file__).parent / "ideas"
 SIMILARITY = 0.5
@@ -61,6 +62,7 @@ class Variant(Record):
     files: tuple[str, ...] = ()
     flags: tuple[Flag, ...]
     diff: str = ""
+    ablations: tuple[Ablation, ...] = ()
 
     @property
     def flags_text(self) -> tuple[str, ...]:
@@ -127,18 +129,12 @@ class Catalogue:
     def ask(self, question: Question, reply: type[Reply]) -> Reply:
         """Answer by the type of the reply; raise ReplyRefused for a type or an idea that is not in the catalogue."""
         context = question.context
-        if reply is Review:
-            return reply.model_validate({"passed": True})
-        if reply is Analysis:
-            return reply.model_validate(_analysis(context["verdict"]))
+        answers = {Plan: self._plan, Change: self._change, Revision: self._revision}
         entry = next((entry for entry in self.entries if entry.name == context["idea"]["name"]), None)
-        if entry is None and reply is Revision:
-            return reply.model_validate(
-                {"exhausted": True, "change": "the catalogue has no variant of a person's own diff."}
-            )
+        if reply not in answers or (entry is None and reply is Revision):
+            return Nobody().ask(question, reply)
         if entry is None:
             raise ReplyRefused(f"The catalogue has no idea {context['idea']['name']!r}.")
-        answers = {Plan: self._plan, Change: self._change, Revision: self._revision}
         return reply.model_validate(answers[reply](entry, context))
 
     def _meant(self, text: str) -> Entry:
@@ -174,6 +170,7 @@ class Catalogue:
             "risks": entry.risks,
             "source": entry.source,
             "variant": variant.name,
+            "ablations": [ablation.model_dump() for ablation in variant.ablations],
         }
 
     def _change(self, entry: Entry, context: dict[str, Any]) -> dict[str, Any]:
@@ -211,34 +208,6 @@ def _untried(entry: Entry, tried: Sequence[Tried], used: Sequence[str]) -> list[
 
 def _tried(context: dict[str, Any]) -> list[Tried]:
     return [Tried.model_validate(old) for old in context["tried"]]
-
-
-def _analysis(verdict: dict[str, Any]) -> dict[str, Any]:
-    """Put the arithmetic's finding into words, and say what each cause asks of the next version."""
-    meaning, lesson = {
-        "theory": (
-            "The mathematics does not give the model what the hypothesis promised at this scale.",
-            "more of the same will not do; the next version needs another mechanism",
-        ),
-        "system": (
-            "The mathematics helps, but its cost in time or memory is more than the help is worth.",
-            "the next version must keep the gain at less cost",
-        ),
-        "noise": (
-            "The effect, if there is one, is smaller than what these runs can tell from chance.",
-            "the next version needs a larger effect, or the question more pairs than it is worth",
-        ),
-        "implementation": (
-            "The change did not do what the plan says, so the idea itself was not tested.",
-            "write it again before anything is concluded about the idea",
-        ),
-        None: (
-            "The gain held on fresh seeds and on data that no earlier decision had seen.",
-            "the mechanism is worth building on at this scale",
-        ),
-    }[verdict["cause"]]
-    value = "" if verdict["value"] is None else f" of {verdict['value']:.4g}"
-    return {"reason": meaning, "lessons": [f"{verdict['quantity'].capitalize()}{value}: {lesson}."]}
 
 
 def _words(text: str) -> frozenset[str]:

@@ -1,0 +1,130 @@
+"""The loop that drives a session's graph: one process at a time, stopped by signals, resumable anywhere."""
+
+from __future__ import annotations
+
+import fcntl
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from agents.errors import CircleError, Interrupted, SessionError
+from agents.journal import Journal, JournaledClock, JournaledResearcher
+from agents.measuring import open_laboratory
+from agents.ports import Context, Reporter, silent
+from agents.records import Approval
+from agents.session import Opened, load_committed_target, now
+from agents.state import State
+
+
+class WallClock:
+    """The machine's clock; `elapsed` goes on from what earlier processes of the session have used."""
+
+    def __init__(self, before: float) -> None:
+        self._before, self._started = before, time.monotonic()
+
+    def now(self, moment: str) -> str:
+        """Return the time in UTC, ISO 8601 to the second."""
+        return now()
+
+    def elapsed(self) -> float:
+        """Return the seconds that the session has been worked on."""
+        return round(self._before + time.monotonic() - self._started, 3)
+
+
+def drive(opened: Opened, report: Reporter = silent, answer: Approval | None = None) -> State:
+    """Run the graph to its end, to the next approval, or until it is asked to stop; return the state.
+
+    Raises:
+        Interrupted: a person or a signal asked to stop; the session resumes where it was.
+        CircleError: what went wrong, in a sentence; the session is resumable.
+    """
+    name = opened.session.id
+    with _locked(opened), _stopped_by_signals(opened):
+        opened.stop_file.unlink(missing_ok=True)
+        try:
+            _run(opened, report, answer)
+        except (Interrupted, KeyboardInterrupt):
+            opened.summarise("stopped", None)
+            raise Interrupted(f"Session {name} has stopped; circle resume {name} goes on.") from None
+        except CircleError as error:
+            opened.summarise("failed", str(error))
+            raise
+        opened.summarise(opened.standing(), None)
+    return opened.state()
+
+
+def _run(opened: Opened, report: Reporter, answer: Approval | None) -> None:
+    from langgraph.types import Command
+
+    with opened.graph() as (graph, config):
+        before = graph.get_state(config)
+        if before.interrupts and answer is None:
+            return
+        context = _context(opened, report, before.values.get("wall_seconds", 0.0))
+        step: Any = None if before.values else opened.first_state()
+        if answer is not None:
+            step = Command(resume=answer.model_dump(mode="json"))
+        for _ in graph.stream(step, config, context=context, durability="sync"):
+            if opened.stop_file.exists():
+                raise Interrupted
+
+
+def _context(opened: Opened, report: Reporter, seconds: float) -> Context:
+    from agents.researchers import open_researcher
+
+    session, home = opened.session, opened.home
+    target = load_committed_target(home.workspace, session.base)
+    journal = Journal(opened.folder / "journal.sqlite")
+    laboratory = open_laboratory(
+        home,
+        target,
+        session.base,
+        session.preset,
+        opened.folder,
+        journal,
+        session.sandbox == "none",
+        session.workers,
+        report,
+    )
+    return Context(
+        session=session,
+        target=target,
+        researcher=JournaledResearcher(open_researcher(session.researcher, journal.count("reply")), journal),
+        workspace=home.workspace,
+        laboratory=laboratory,
+        clock=JournaledClock(WallClock(seconds), journal),
+        record=lambda kind, key, body: journal.once(kind, key, lambda: body),
+        report=report,
+    )
+
+
+@contextmanager
+def _locked(opened: Opened) -> Iterator[None]:
+    with opened.lock_file.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SessionError(f"Session {opened.session.id} is being run by another process.") from None
+        yield
+
+
+@contextmanager
+def _stopped_by_signals(opened: Opened) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM interrupt at once, and leave word in case a library swallows the interruption."""
+
+    def handle(number: int, frame: object) -> None:
+        opened.ask_to_stop()
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,73 @@
+"""What commands print on standard output for a person: a session, a self-test, imported figures."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+def print_session(shown: dict[str, Any]) -> None:
+    """Print how a session stands: a line or two for each version, and what came of it."""
+    print(f"session   {shown['id']}  {shown['status']}")
+    print(f"idea      {shown['idea']}")
+    for version in shown["versions"]:
+        verdict = version["verdict"]
+        cause = f" ({verdict['cause']})" if verdict and verdict["cause"] else ""
+        words = f"{verdict['outcome']}{cause}: {verdict['finding']}" if verdict else "no verdict yet"
+        print(f"V{version['n']:<8} {version['plan']['title']}, {version['flags']}\n          {words}")
+        measured = version["experiment"] or {"ablations": [], "scales": []}
+        for result in measured["ablations"] + measured["scales"]:
+            print(f"          {result['finding']}")
+    if shown["status"] == "awaiting_approval":
+        last = shown["versions"][-1]
+        print(f"waiting   circle diff {shown['id']} shows the diff; to approve it:")
+        print(f"          circle approve {shown['id']} --sha {last['diff_sha256']}")
+    if won := shown["victory"]:
+        print(f"victory   effect {won['effect']:+.4f}, 95 % [{won['ci'][0]:+.4f}, {won['ci'][1]:+.4f}]")
+        print(f"branch    {won['branch']}\npaper     git show {won['branch']}:{won['paper']}")
+        if won["checkpoint"]:
+            print(f"weights   {won['checkpoint']}")
+    if shown["conclusion"]:
+        print(f"concluded {shown['conclusion']}")
+    spend = shown["spend"]
+    seconds = f"{spend['train_seconds']:.0f} s of training, {spend['wall_seconds']:.0f} s in all"
+    print(f"spent     {spend['runs']} runs, {seconds}")
+
+
+def print_imported(figures: list[dict[str, Any]], together: dict[str, Any]) -> None:
+    """Print the imported figures, as a table on a terminal and a line each elsewhere, and what they are good for."""
+    from agents.published import row
+
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table("file", "val_loss", "tokens", "seed", "it does not say", title="Imported, for reference only")
+        for figure in figures:
+            table.add_row(*(Text(cell, overflow="fold") for cell in row(figure, together["preset_tokens"])))
+        Console().print(table)
+    else:
+        for figure in figures:
+            file, loss, tokens, seed, missing = row(figure, together["preset_tokens"])
+            print(f"imported, for reference only: {file}  {loss}  tokens {tokens}  seed {seed}  does not say {missing}")
+    for group in together["groups"]:
+        spread = f" ± {group['std']:.4f}" if group["std"] is not None else ""
+        span = f"{group['mean']:.4f}{spread}, from {group['low']:.4f} to {group['high']:.4f}"
+        print(f"{group['train_tokens']:,} tokens: {group['n']} figure{'s'[: group['n'] > 1]}, {span}")
+    print(f"{together['can']}\n{together['cannot']}")
+
+
+def print_null_test(shown: dict[str, Any]) -> None:
+    """Print how often each rule is fooled by the target's own noise, and what that noise looks like."""
+    print(
+        f"noise     {shown['metric']} {shown['mean']:.4f} ± {shown['std']:.4f} over {shown['n']} seeds, skewness "
+        f"{shown['skewness']:+.2f}, normal by Shapiro-Wilk with p = {shown['shapiro_p']:.2f}"
+    )
+    same = "gives the same result, bit for bit" if shown["identical"] else "DOES NOT give the same result"
+    print(f"identical the same seed in the experiment's arm {same}")
+    print(f"{'how often arms that do not differ win':<44} {'an idea':>18} {'a session of 60':>18}")
+    for rule in shown["rules"]:
+        idea = f"{rule['claimed_per_idea']:.2%} (< {rule['upper_per_idea']:.2%})"
+        session = f"{rule['sessions_with_a_claim']:.1%} (< {rule['upper_sessions']:.1%})"
+        print(f"{rule['rule']:<44} {idea:>18} {session:>18}")

@@ -1,0 +1,125 @@
+"""`circle judge`: the verdict on a person's own diff, and the self-test."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sessions import circle, diff_of, git, session_id, shown
+
+INTERCEPT = (
+    ("settings.py", ("    batch: int = 8\n", "    batch: int = 8\n    constant: bool = False\n")),
+    ("model.py", ("if configs.intercept else", "if configs.intercept or configs.constant else")),
+)
+
+
+def judged(folder: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
+    """Return the exit code, the one version as JSON, and what was said while it ran."""
+    ended = circle(folder, "judge", *arguments, "--json")
+    assert ended.returncode in (0, 3), ended.stderr
+    return ended.returncode, json.loads(ended.stdout), ended.stderr
+
+
+def test_a_diff_of_ones_own_is_approved_by_its_author(plain: Path, tmp_path: Path) -> None:
+    """From standard input to a win: no researcher, every gate, and the version as `circle show` gives it."""
+    text = "".join(diff_of(plain, path, replacement) for path, replacement in INTERCEPT)
+    command = [sys.executable, "-m", "agents.cli", "judge", "--patch", "-", "--flags", "--constant", "--json"]
+    ended = subprocess.run(command, cwd=plain, input=text, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    version = json.loads(ended.stdout)
+    session = shown(plain, version.pop("session"))
+    assert version == session["versions"][0] and session["researcher"] == "none"
+    assert version["approval"]["sha256"] == version["diff_sha256"] and version["approval"]["by"] != "turbo"
+    assert version["regression"]["passed"] and version["verdict"]["outcome"] == "win"
+    assert git(plain, "status", "--porcelain") == ""
+
+
+def test_what_is_said_before_the_proof(plain: Path) -> None:
+    """Runs, time and the smallest effect before the first run; after four runs a word that claims nothing."""
+    _, version, said = judged(plain, "--flags", "--intercept")
+    lines = said.splitlines()
+    assert lines[1].startswith("expect") and "runs a version" in lines[1] and "smallest effect" in lines[1]
+    screened = next(line for line in lines if line.startswith("V1 screen"))
+    assert "promising, not proved after 4 runs" in screened and "claims nothing" in screened
+    assert lines.index(screened) < next(i for i, line in enumerate(lines) if line.startswith("look"))
+    assert version["experiment"]["promising"]
+
+
+def test_a_diff_that_loses_is_nobodys_to_revise(plain: Path) -> None:
+    code, version, said = judged(plain, "--flags", "--rate 0.003")
+    assert (code, version["verdict"]["cause"]) == (3, "theory")
+    assert "not promising" in said and not version["experiment"]["promising"]
+
+
+def test_ablations_tell_the_mechanism_from_the_trivial_thing(plain: Path) -> None:
+    """A rate that gives little of an intercept's gain does not explain it; the intercept itself with a nudge does."""
+    trivial, other = "--intercept true --rate 0.0098", "--rate 0.012"
+    _, version, said = judged(plain, "--flags", "--intercept", "--ablation", trivial, "--ablation", other)
+    first, second = version["experiment"]["ablations"]
+    assert (first["name"], first["reading"], second["reading"]) == (trivial, "trivial", "mechanism")
+    assert first["pairs"] in (4, 8) and second["missing"]["low"] > 0
+    assert "explains the win" in said
+    session = session_id(said)
+    paper = git(plain, "show", f"circle/{session}/v1:docs/research/papers/intercept.md")
+    assert "### Was it the mechanism?" in paper and first["finding"] in paper
+
+
+def test_an_ablation_that_crashes_explains_nothing(plain: Path) -> None:
+    _, version, _ = judged(plain, "--flags", "--intercept", "--ablation", "--rate 30.0")
+    assert [result["reading"] for result in version["experiment"]["ablations"]] == ["failed"]
+
+
+def test_a_win_is_tried_at_further_scales(plain: Path) -> None:
+    """An intercept helps for ever; a higher rate only hurries, so its gain vanishes with time and is called so."""
+    _, version, _ = judged(plain, "--flags", "--intercept", "--scales", "9.6k,4.8k")
+    assert [(found["train_tokens"], found["reading"]) for found in version["experiment"]["scales"]] == [
+        (4800, "holds"),
+        (9600, "holds"),
+    ]
+    _, hurried, said = judged(plain, "--flags", "--rate 0.02", "--scales", "24k,48k")
+    (only,) = hurried["experiment"]["scales"]
+    assert (only["train_tokens"], only["reading"]) == (24_000, "scale-dependent")
+    log = git(plain, "show", f"circle/{session_id(said)}/v1:docs/research/idea_log.md")
+    assert "**Status**: Validated, scale-dependent" in log
+
+
+def test_checks_that_the_budget_has_no_room_for_are_named(plain: Path) -> None:
+    """A win that is paid for stays a win; what could not be tried after it says so."""
+    ended = circle(plain, "judge", "--flags", "--intercept", "--scales", "24k", "--max-runs", "46", "--json")
+    assert ended.returncode == 0, ended.stderr
+    version = json.loads(ended.stdout)
+    assert [found["reading"] for found in version["experiment"]["scales"]] == ["budget"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--preset", "small"]])
+def test_the_self_test(plain: Path, arguments: list[str]) -> None:
+    """Equal arms are equal bit for bit, and Circle's rule is fooled least by this target's own noise."""
+    ended = circle(plain, "judge", "--null", "--json", *arguments)
+    assert ended.returncode == 0, ended.stderr
+    document = json.loads(ended.stdout)
+    assert (document["n"], document["identical"]) == (16, True)
+    shares = {rule["rule"]: rule["sessions_with_a_claim"] for rule in document["rules"]}
+    own, *others = shares.values()
+    assert own < 0.05 < min(others)
+    printed = circle(plain, "judge", "--null")
+    assert "bit for bit" in printed.stdout and all(rule in printed.stdout for rule in shares)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "--flags is missing"),
+        (["--null", "--flags", "--rate 1"], "judges no diff"),
+        (["--flags", "--rate 0.02", "--scales", "5x"], "no numbers of tokens"),
+        (["--flags", "--rate 0.02", "--ablation", "rate"], "is no flag"),
+        (["--flags", "--rate 0.02", "--patch", "none.diff"], "cannot be read"),
+    ],
+)
+def test_bad_input_is_told_in_a_sentence(plain: Path, arguments: list[str], words: str) -> None:
+    ended = circle(plain, "judge", *arguments)
+    assert ended.returncode == 2 and words in ended.stderr and "Traceback" not in ended.stderr
