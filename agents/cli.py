@@ -16,7 +16,7 @@ import typer
 from agents.errors import CircleError, Interrupted, UsageError
 
 if TYPE_CHECKING:
-    from agents.records import Approval, Plan
+    from agents.records import Approval, Confidence, Plan
     from agents.session import Home, Opened
     from agents.settings import Start
 
@@ -54,7 +54,8 @@ EffectOption = Annotated[
     float | None, typer.Option("--minimum-effect", min=0, help="The least gain that counts as a win.")
 ]
 ConfidenceOption = Annotated[
-    Literal["standard", "relaxed"] | None, typer.Option("--confidence", help="The error budget.")
+    Literal["standard", "relaxed", "strict"] | None,
+    typer.Option("--confidence", help="The error budget: 1, 3 or 0.6 %."),
 ]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Runs side by side (default: cores over threads).")
@@ -416,9 +417,7 @@ def _exit_code(shown: dict[str, Any]) -> int:
     return {"victory": 0, "concluded": 3, "awaiting_approval": 4}.get(shown["status"], CircleError.exit_code)
 
 
-def _judge_null(
-    home: Home, seeds: int | None, confidence: Literal["standard", "relaxed"], as_json: bool, **scale: Any
-) -> None:
+def _judge_null(home: Home, seeds: int | None, confidence: Confidence, as_json: bool, **scale: Any) -> None:
     from agents.measuring import measuring
     from agents.printing import print_null_test
     from agents.selftest import SEEDS, null_test

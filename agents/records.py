@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Arm = Literal["baseline", "experiment"]
 Direction = Literal["min", "max"]
+Confidence = Literal["standard", "relaxed", "strict"]
 Stage = Literal[
     "floor", "regression", "liveness", "timing", "screen", "confirm", "report", "stretched", "ablation", "scale"
 ]
@@ -410,7 +411,7 @@ class Session(Record):
     secret: str
     fresh_baseline: bool
     minimum_effect: float
-    confidence: Literal["standard", "relaxed"]
+    confidence: Confidence
     workers: int
     budget: Budget
     started_at: str

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import Any, Literal
+from typing import Any
 
 from agents.budget import FLOOR_SEEDS
 from agents.errors import BaselineRefused
 from agents.measuring import Bench
 from agents.nodes.baseline import floor_orders, floor_runs, same
-from agents.records import Run
+from agents.records import Confidence, Run
 
 SEEDS = 2 * FLOOR_SEEDS
 
 
-def null_test(
-    bench: Bench, *, seeds: int = SEEDS, confidence: Literal["standard", "relaxed"] = "standard"
-) -> dict[str, Any]:
+def null_test(bench: Bench, *, seeds: int = SEEDS, confidence: Confidence = "standard") -> dict[str, Any]:
     """Train the baseline with `seeds` seeds and one of them twice; let each rule judge arms that do not differ.
 
     Raises:

@@ -28,7 +28,7 @@ from pydantic import ValidationError
 
 from agents.errors import SessionError
 from agents.ports import Researcher
-from agents.records import Budget, Idea, Patch, Plan, Record, Session, Tried, Version
+from agents.records import Budget, Confidence, Idea, Patch, Plan, Record, Session, Tried, Version
 from agents.settings import FILE, Target, load_target, parse_target
 from agents.workspace import GitWorkspace
 
@@ -59,7 +59,7 @@ class Options:
     turbo: bool = False
     budget: Budget = field(default_factory=Budget)
     minimum_effect: float = 0.0
-    confidence: Literal["standard", "relaxed"] = "standard"
+    confidence: Confidence = "standard"
     scales: tuple[int, ...] = ()
     workers: int | None = None
     no_sandbox: bool = False

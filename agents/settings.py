@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from agents.errors import TargetError, UsageError
-from agents.records import Direction
+from agents.records import Confidence, Direction
 
 FILE = "circle.toml"
 
@@ -125,7 +125,7 @@ class Start(_Table):
     researcher: str | None = None
     turbo: bool = False
     minimum_effect: float = Field(default=0.0, ge=0)
-    confidence: Literal["standard", "relaxed"] = "standard"
+    confidence: Confidence = "standard"
     scales: tuple[int, ...] = ()
     workers: int | None = Field(default=None, gt=0)
     max_versions: int = Field(default=4, gt=0)

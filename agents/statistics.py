@@ -13,9 +13,11 @@ The rule, in the order in which it spends runs:
    looked at after 6, 10 and 16 pairs: above 5.65, 4.30 and 3.55 it wins, below 1.0 and 2.0 it stops. A group
    sequential test (Jennison & Turnbull 1999) whose bounds were found by simulation: over all looks a useless
    version wins 0.33 % of the time, so with at most 3 attempts about 1 % of sessions hold a false victory.
-   The relaxed bounds triple that. The answer is win or refused and no number, so that a researcher cannot
-   climb the hidden split (the Ladder, Blum & Hardt 2015).
-4. Cause. The first row of `judge`'s table that matches.
+   The relaxed bounds triple that; the strict ones are for 5 attempts. The answer is win or refused and no
+   number, so that a researcher cannot climb the hidden split (the Ladder, Blum & Hardt 2015).
+4. Time. What a slower version gains at equal time is estimated from kappa. Where the estimate is within 2
+   standard errors of 0, and before every win, the baseline is trained as long on the clock instead.
+5. Cause. The first row of `judge`'s table that matches.
 
 Known limits: t assumes roughly normal gains. Where only the experiment's noise is skewed towards rare bad
 runs, the size is 0.7 to 3 % (report `skewness` and the worst seed). A gain at the look that won is inflated,
@@ -35,7 +37,7 @@ from typing import Literal, NamedTuple
 
 from scipy.special import stdtrit
 
-from agents.records import Cause, Direction, Interval, Outcome, Verdict
+from agents.records import Cause, Confidence, Direction, Interval, Outcome, Verdict
 
 Screen = Literal["more", "drop", "survives"]
 Decision = Literal["more", "win", "refused"]
@@ -58,12 +60,16 @@ class Look(NamedTuple):
 
 
 SCREEN = (Gate(2, 0.25, 1.0), Gate(4, 0.75, 1.5))
-BOUNDARIES: dict[Literal["standard", "relaxed"], tuple[Look, ...]] = {
+BOUNDARIES: dict[Confidence, tuple[Look, ...]] = {
     "standard": (Look(6, 5.65, 1.0), Look(10, 4.30, 2.0), Look(16, 3.55, None)),
     "relaxed": (Look(6, 4.33, 1.0), Look(10, 3.54, 2.0), Look(16, 2.96, None)),
+    "strict": (Look(6, 6.30, 1.0), Look(10, 4.70, 2.0), Look(16, 3.80, None)),
 }
-MAX_ATTEMPTS = 3
-"""Confirmations of one session under one secret; their sizes add up to the session's."""
+ATTEMPTS: dict[Confidence, int] = {"standard": 3, "relaxed": 3, "strict": 5}
+"""Confirmations under one secret; their sizes add up to 1 %, relaxed to 3 %."""
+LEVEL = 0.80
+"""Of the visible split's intervals, which no claim rests on. With the screen's 4 pairs a quantity on the line is
+called wrongly 1 time in 10, and one that is 3 standard errors away rightly 9 times in 10; at 90 % the second is 7."""
 USEFUL = 0.5
 """In sigmas: a gain that is surely below this is no useful effect."""
 FREE_SLOWDOWN = 1.02
@@ -123,7 +129,7 @@ def interval(values: Sequence[float], level: float = 0.95, floor: Floor | None =
     return Interval(mean=mean, low=mean - half, high=mean + half)
 
 
-def ratio_interval(experiment: Sequence[float], baseline: Sequence[float], level: float = 0.90) -> Interval:
+def ratio_interval(experiment: Sequence[float], baseline: Sequence[float], level: float = LEVEL) -> Interval:
     """Geometric mean of the paired ratios experiment / baseline, its interval taken on the logarithm.
 
     Raises ValueError: no pairs, unequal lengths, or a measurement that is not positive.
@@ -221,10 +227,18 @@ def kappa(baseline: Sequence[float], stretched: Sequence[float], direction: Dire
     return gain(fmean(baseline), fmean(stretched), direction) / math.log(stretch)
 
 
-def equal_time(visible_effect: Interval, speed_ratio: Interval, kappa: float | None) -> Interval | None:
+def kappa_margin(floor: Floor, seeds: int, stretch: float = 1.25) -> float:
+    """The half-width of a kappa of so many seeds at LEVEL, as if longer training shared nothing with the floor."""
+    error = floor.std * math.sqrt(2 / seeds) / math.log(stretch)
+    return float(stdtrit(floor.n - 1, (1 + LEVEL) / 2)) * error
+
+
+def equal_time(
+    visible_effect: Interval, speed_ratio: Interval, kappa: float | None, margin: float = 0.0
+) -> Interval | None:
     """The gain over a baseline that trains as long on the clock: E_tokens - kappa ln s; None without kappa.
 
-    First order around s = 1. The two half-widths, of one level, add in squares; kappa's own is left out.
+    First order around s = 1. The half-widths, of one level, add in squares; `margin` is kappa's.
     A kappa below 0 is noise and counts as 0, or being slow would be a merit.
     """
     if kappa is None:
@@ -232,7 +246,8 @@ def equal_time(visible_effect: Interval, speed_ratio: Interval, kappa: float | N
     price = max(kappa, 0.0)
     mean = visible_effect.mean - (price * math.log(speed_ratio.mean) if price else 0.0)
     widths = visible_effect.high - visible_effect.mean, math.log(speed_ratio.high / speed_ratio.mean)
-    half = math.hypot(widths[0], price * widths[1] if price else 0.0)
+    of_kappa = margin * math.log(speed_ratio.mean)
+    half = math.hypot(widths[0], price * widths[1] if price else 0.0, of_kappa)
     return Interval(mean=mean, low=mean - half, high=mean + half)
 
 
@@ -248,6 +263,26 @@ def read_scale(gain: Interval, effect: float) -> Literal["holds", "scale-depende
     if gain.low > 0:
         return "holds"
     return "scale-dependent" if gain.high < effect / 2 else "open"
+
+
+def near_zero(estimate: Interval, pairs: int) -> bool:
+    """Whether a gain at equal time is within 2 standard errors of 0, and so to be measured, not estimated.
+
+    Its interval, of LEVEL and as many pairs, gives the standard error back.
+    Raises ValueError: fewer than two pairs.
+    """
+    if pairs < 2:
+        raise ValueError(f"a standard error needs at least 2 pairs, not {pairs}")
+    error = (estimate.high - estimate.mean) / float(stdtrit(pairs - 1, (1 + LEVEL) / 2))
+    return abs(estimate.mean) <= 2 * error
+
+
+def compute_saved(gain: float, kappa: float) -> float:
+    """The share of the baseline's compute that a gain at equal time is worth: exp(gain / kappa) - 1, kappa > 0.
+
+    An extrapolation of the loss over the logarithm of compute; beyond a gain of one kappa it is worth little.
+    """
+    return math.expm1(gain / kappa)
 
 
 def diverged(curve: Sequence[float], baseline_curves: Sequence[Sequence[float]]) -> bool:
@@ -275,7 +310,7 @@ def diverged(curve: Sequence[float], baseline_curves: Sequence[Sequence[float]])
 class Evidence:
     """All that a verdict may know of a version. None: not measured, so no row that needs it matches.
 
-    Effects are gains of the visible split with 90 % intervals; of the hidden split only the answer is here.
+    Effects are gains of the visible split with LEVEL's intervals; of the hidden split only the answer is here.
     Ratios are experiment / baseline. `retrained`: the equal-time effect comes from a baseline trained as
     long, not from kappa. `differences`: the paired gains behind `visible_effect`.
     """
@@ -292,6 +327,7 @@ class Evidence:
     memory_ratio: float | None = None
     memory_limit: float = 2.0
     equal_time_effect: Interval | None = None
+    kappa: float | None = None
     retrained: bool = False
     confirmation: Literal["win", "refused"] | None = None
     differences: tuple[float, ...] = ()
@@ -314,7 +350,7 @@ def judge(evidence: Evidence) -> Verdict:
     | 9 | better at equal tokens, but refused by the confirmation | inconclusive, noise |
     | 10 | anything else | inconclusive, noise |
 
-    Better, worse and surely: the whole 90 % interval says so.
+    Better, worse and surely: the whole 80 % interval says so.
     """
     return _failed(evidence) or _costly(evidence) or _confirmed(evidence) or _measured(evidence)
 
@@ -370,9 +406,11 @@ def _confirmed(e: Evidence) -> Verdict | None:
         finding = f"{start}, and no slower; the visible gain is {_span(tokens)}."
         return _row(5, "win", None, EQUAL_TOKENS, tokens.mean if tokens else None, finding)
     if timed and timed.mean >= 0 and (free or e.retrained):
-        return _row(
-            5, "win", None, EQUAL_TIME, timed.mean, f"{start}; the visible gain at equal time is {_span(timed)}."
+        finding = f"{start}; the visible gain at equal time is {_span(timed)}"
+        worth = (
+            f", {compute_saved(timed.mean, e.kappa):.0%} of the compute" if e.kappa and e.kappa >= timed.mean else ""
         )
+        return _row(5, "win", None, EQUAL_TIME, timed.mean, f"{finding}{worth}.")
     finding = f"{start}, but open at equal time (visible gain {_span(timed)}): train the baseline as long."
     return _row(6, "inconclusive", "system", EQUAL_TIME, timed.mean if timed else None, finding)
 
@@ -398,7 +436,7 @@ def _measured(e: Evidence) -> Verdict:
 
 
 def _span(effect: Interval | None) -> str:
-    """A gain with its 90 % interval, or that it was not measured."""
+    """A gain with its 80 % interval, or that it was not measured."""
     return f"{effect.mean:+.4g} [{effect.low:+.4g}, {effect.high:+.4g}]" if effect else "not measured"
 
 

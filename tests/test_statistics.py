@@ -8,13 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.records import Interval
+from agents.false_wins import Noise, confirmed, screened
+from agents.records import Confidence, Interval
 from agents.statistics import (
+    ATTEMPTS,
     BOUNDARIES,
-    MAX_ATTEMPTS,
+    LEVEL,
     Evidence,
     Floor,
     cohens_d,
+    compute_saved,
     confirm,
     diverged,
     equal_time,
@@ -22,6 +25,8 @@ from agents.statistics import (
     interval,
     judge,
     kappa,
+    kappa_margin,
+    near_zero,
     noise_floor,
     ratio_interval,
     screen,
@@ -30,9 +35,8 @@ from agents.statistics import (
     smallest_provable_effect,
     t_statistic,
 )
-from benchmarks.verdict import arms, confirmed, screened
 
-STANDARD, RELAXED = BOUNDARIES["standard"], BOUNDARIES["relaxed"]
+STANDARD, RELAXED, STRICT = (BOUNDARIES[confidence] for confidence in ("standard", "relaxed", "strict"))
 numbers = st.floats(-1e6, 1e6).map(lambda x: round(x, 6))
 at_a_look = st.sampled_from([look.n for look in STANDARD]).flatmap(
     lambda n: st.builds(
@@ -188,7 +192,7 @@ def test_the_screen(gains: list[float], answer: str) -> None:
 # -- confirmation
 
 
-@pytest.mark.parametrize("looks", [STANDARD, RELAXED])
+@pytest.mark.parametrize("looks", [STANDARD, RELAXED, STRICT])
 def test_each_look_decides_at_its_bounds(looks: tuple) -> None:
     for look in looks:
         assert confirm(spread_out(look.n, look.win + 0.001), looks) == "win"
@@ -202,6 +206,7 @@ def test_each_look_decides_at_its_bounds(looks: tuple) -> None:
 def test_the_published_bounds() -> None:
     assert [tuple(look) for look in STANDARD] == [(6, 5.65, 1.0), (10, 4.30, 2.0), (16, 3.55, None)]
     assert [look.win for look in RELAXED] == [4.33, 3.54, 2.96]
+    assert [look.win for look in STRICT] == [6.3, 4.7, 3.8]
 
 
 def test_between_looks_nothing_is_decided() -> None:
@@ -247,17 +252,22 @@ def test_no_version_and_its_opposite_both_win(differences: list[float]) -> None:
     assert "refused" in answers or answers == ["more", "more"]
 
 
-@pytest.mark.parametrize(("looks", "low", "high"), [(STANDARD, 0.0027, 0.0038), (RELAXED, 0.008, 0.010)])
-def test_a_useless_version_wins_as_rarely_as_published(looks: tuple, low: float, high: float) -> None:
-    won, _ = confirmed(np.random.default_rng(1).standard_normal((120_000, 16)), looks)
+@pytest.mark.parametrize(
+    ("confidence", "low", "high", "session"),
+    [("standard", 0.0027, 0.0038, 0.012), ("relaxed", 0.008, 0.010, 0.03), ("strict", 0.0016, 0.0025, 0.0126)],
+)
+def test_a_useless_version_wins_as_rarely_as_published(
+    confidence: Confidence, low: float, high: float, session: float
+) -> None:
+    won, _ = confirmed(np.random.default_rng(1).standard_normal((120_000, 16)), BOUNDARIES[confidence])
     assert low < won.mean() < high  # 0.32 %: 3 standard errors of the simulation are 0.05 %
-    assert looks is RELAXED or MAX_ATTEMPTS * high < 0.012
+    assert ATTEMPTS[confidence] * high <= session
 
 
-def test_the_benchmark_runs_the_same_rule() -> None:
+def test_whole_sessions_are_played_by_the_same_rule() -> None:
     rng = np.random.default_rng(2)
-    baseline, tried = arms(rng, 300, 16, 1.0, 0.5)
-    differences, sigma = baseline - tried, np.abs(baseline[:, 0]) + 0.5
+    baseline, tried = Noise(rng.standard_normal, 0.5).pairs(300, 16)
+    differences, sigma = baseline - tried + 1, np.abs(baseline[:, 0]) + 0.5
     won, pairs = confirmed(differences, STANDARD)
     alive, runs = screened(differences[:, :4], sigma)
     for i, row in enumerate(differences.tolist()):
@@ -326,6 +336,39 @@ def test_a_faster_experiment_gains_and_a_worthless_kappa_costs_nothing() -> None
     assert equal_time(effect, unknown, -3.0) == effect
     assert equal_time(effect, unknown, 1.0).high == math.inf  # type: ignore[union-attr]
     assert equal_time(effect, faster, None) is None
+
+
+def test_the_error_of_kappa_counts_the_more_the_slower_the_experiment() -> None:
+    # two arms of variance 0.04 over 2 seeds: error 0.2; t(7, .9) = 1.414924
+    margin = kappa_margin(Floor(8, 3.0, 0.2), 2)
+    assert margin == pytest.approx(1.414924 * 0.2 / math.log(1.25), rel=1e-5)
+    effect = Interval(mean=1.0, low=0.7, high=1.3)
+    twice = Interval(mean=2.0, low=2.0, high=2.0)
+    found = equal_time(effect, twice, 0.5, margin)
+    assert found is not None
+    assert found.high - found.mean == pytest.approx(math.hypot(0.3, margin * math.log(2)))
+    assert equal_time(effect, Interval(mean=1.0, low=1.0, high=1.0), 0.5, margin) == effect
+
+
+@pytest.mark.parametrize(("mean", "answer"), [(0.0, True), (1.9, True), (-1.9, True), (2.1, False), (-2.1, False)])
+def test_a_baseline_is_trained_as_long_where_the_estimate_is_within_two_standard_errors(
+    mean: float, answer: bool
+) -> None:
+    pairs = interval([mean - 1, mean + 1, mean - 1, mean + 1], LEVEL)
+    error = math.sqrt(4 / 3) / 2
+    scaled = Interval(mean=mean, low=mean + (pairs.low - mean) / error, high=mean + (pairs.high - mean) / error)
+    assert near_zero(scaled, 4) is answer
+    with pytest.raises(ValueError, match="at least 2 pairs"):
+        near_zero(scaled, 1)
+
+
+def test_the_compute_that_a_gain_saves() -> None:
+    # what kappa * ln 1.5 of loss would have cost the baseline: half as many tokens again
+    assert compute_saved(0.2 * math.log(1.5), 0.2) == pytest.approx(0.5)
+    won = Evidence(sigma=1.0, confirmation="win", equal_time_effect=BETTER, retrained=True)
+    assert judge(dataclasses.replace(won, kappa=1.0)).finding.endswith("+0.5 [+0.1, +0.9], 65% of the compute.")
+    for unknown in (None, -1.0, 0.0, 0.4):
+        assert judge(dataclasses.replace(won, kappa=unknown)).finding.endswith("+0.5 [+0.1, +0.9].")
 
 
 # -- divergence

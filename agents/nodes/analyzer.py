@@ -93,6 +93,7 @@ def _evidence(version: Version, floor: Baseline) -> Evidence:
         memory_ratio=experiment.memory_ratio,
         memory_limit=MEMORY_LIMIT,
         equal_time_effect=experiment.equal_time_effect,
+        kappa=experiment.kappa,
         retrained=experiment.retrained,
         confirmation=answers.get(experiment.ended),
         differences=gains,

@@ -17,11 +17,12 @@ from agents.budget import REPORT_PAIRS, TIMING_PAIRS
 from agents.nodes.regression import charge
 from agents.nodes.trial import Ending, Trial
 from agents.ports import Context
-from agents.records import Arm, Run
+from agents.records import Arm, Interval, Run
 from agents.state import State, amended, baseline_of, current
 from agents.statistics import (
     BOUNDARIES,
     FREE_SLOWDOWN,
+    LEVEL,
     SCREEN,
     Look,
     confirm,
@@ -29,6 +30,8 @@ from agents.statistics import (
     gain,
     interval,
     kappa,
+    kappa_margin,
+    near_zero,
     ratio_interval,
     screen,
 )
@@ -125,7 +128,9 @@ def _price(trial: Trial) -> Ending | None:
         if runs is None:
             return "budget"
         trial.kappa = kappa(_visible(batch), _visible(runs), trial.floor.direction, STRETCH)
-        trial.timed = equal_time(effect, speed, trial.kappa)
+        trial.timed = equal_time(effect, speed, trial.kappa, kappa_margin(trial.noise_floor, len(batch), STRETCH))
+        if trial.timed and near_zero(trial.timed, len(trial.gains["screen"])) and _retrain(trial):
+            return "budget"
     slow = trial.timed is not None and trial.timed.high < 0
     large = trial.memory is not None and trial.memory > MEMORY_LIMIT
     return "too costly" if effect.low > 0 and (slow or large) else None
@@ -168,15 +173,17 @@ def _freeze(trial: Trial, looks: Sequence[Look]) -> None:
 
 
 def _retrain(trial: Trial) -> Ending | None:
-    """A slower win is held against a baseline that trains as long on the clock."""
-    if trial.speed is None or trial.speed.mean <= FREE_SLOWDOWN:
+    """Hold a slower version against a baseline that trains as long on the clock: where in doubt, and before a win."""
+    if trial.retrained or trial.speed is None or trial.speed.mean <= FREE_SLOWDOWN:
         return None
     experiments = [run for run in trial.runs if run.stage == "screen"]
     runs = _stretched(trial, experiments, trial.speed.mean)
     if runs is None:
         return "confirmed"
     pairs = zip(_visible(runs), _visible(experiments), strict=True)
-    trial.timed = interval([gain(old, new, trial.floor.direction) for old, new in pairs], 0.90)
+    effect = interval([gain(old, new, trial.floor.direction) for old, new in pairs], LEVEL)
+    unsure = Interval(mean=1.0, low=trial.speed.low / trial.speed.mean, high=trial.speed.high / trial.speed.mean)
+    trial.timed = equal_time(effect, unsure, trial.kappa)
     trial.retrained = True
     return None
 

@@ -14,7 +14,8 @@ from agents.ports import Context, Order
 from agents.records import Arm, Baseline, Experiment, Interval, Pair, Run, Split, Stage, Version
 from agents.state import State, spend_of, versions_of
 from agents.statistics import (
-    MAX_ATTEMPTS,
+    ATTEMPTS,
+    LEVEL,
     Floor,
     cohens_d,
     diverged,
@@ -94,16 +95,20 @@ class Trial:
         """The bank of the confirmation's seeds: after so many confirmations on one, the next has new baselines."""
         earlier = [old.experiment for old in versions_of(self.state)[:-1] if old.experiment]
         confirmed = [experiment for experiment in earlier if any(pair.stage == "confirm" for pair in experiment.pairs)]
-        return f"confirmation {len(confirmed) // MAX_ATTEMPTS}"
+        return f"confirmation {len(confirmed) // ATTEMPTS[self.context.session.confidence]}"
 
     @property
     def visible_effect(self) -> Interval | None:
-        """The gain at equal tokens with its 90 % interval; a few pairs borrow the floor's spread."""
+        """The gain at equal tokens with its 80 % interval; a few pairs borrow the floor's spread."""
         gains = self.gains["screen"]
         if not gains:
             return None
-        sigma = Floor(self.floor.n, self.floor.mean, self.floor.std)
-        return interval(gains, 0.90, floor=sigma if len(gains) < _FEW else None)
+        return interval(gains, LEVEL, floor=self.noise_floor if len(gains) < _FEW else None)
+
+    @property
+    def noise_floor(self) -> Floor:
+        """The baseline's noise, for the arithmetic."""
+        return Floor(self.floor.n, self.floor.mean, self.floor.std)
 
     @property
     def survives(self) -> bool:
