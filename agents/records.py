@@ -136,8 +136,9 @@ class Run(Record):
     """One training process: one arm, one seed, one commit.
 
     `visible` and `hidden` come from the trusted evaluator (None where it was not asked), `reported` from
-    the run's own metrics file; a run whose model the evaluator would not score is `refused`. Times are seconds,
-    memory is bytes, both measured from outside.
+    the run's own metrics file; a run whose model the evaluator would not score is `refused`. `tokens_scored` and
+    `parameters`, the numbers in its weights, are the evaluator's counts. Times are seconds, memory is bytes, both
+    measured from outside.
     """
 
     key: str
@@ -151,6 +152,8 @@ class Run(Record):
     visible: float | None = None
     hidden: float | None = None
     reported: float | None = None
+    tokens_scored: int | None = None
+    parameters: int | None = None
     steps: int = 0
     losses: tuple[float, ...] = ()
     loss_steps: tuple[int, ...] = ()

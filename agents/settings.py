@@ -102,14 +102,18 @@ class Metric(_Table):
 class Evaluation(_Table):
     """The trusted evaluation: a language model's loss, or a command of the base commit, or none.
 
-    `model` names a function `module:name` of the run's tree that turns a run's folder into a function from token
-    ids to logits; `tokens` are the splits' files below {data}, `vocabulary` a field of a JSON file there, as
-    file:field. `command` prints one JSON object {"value": number}; {python} {output} {split} {data} are filled in.
+    `model` names a function `module:name` of the run's tree that turns a folder into a function from token ids to
+    logits. The folder holds, at their places below {output}, [metric]'s weights, which are one safetensors file, and
+    `settings`, a small JSON file. `tokens` are the splits' files below {data}, `vocabulary` a field of a JSON file
+    there, as file:field. A split whose logits take more than `budget_mb` MiB is scored on a sample of its windows.
+    `command` prints one JSON object {"value": number}; {python} {output} {split} {data} are filled in.
     """
 
     model: str = ""
+    settings: str = ""
     tokens: dict[Literal["visible", "hidden"], str] = Field(default_factory=dict)
     vocabulary: str = ""
+    budget_mb: int = Field(default=8192, gt=0)
     command: tuple[str, ...] = ()
     timeout_minutes: float = Field(default=10.0, gt=0, le=100_000)
 
@@ -165,7 +169,11 @@ class Target(_Table):
         ):
             for part in command:
                 _check_placeholders(where, part, known)
-        for pattern in (self.metric.file, self.metric.weights, self.data.open, *self.evaluation.tokens.values()):
+        evaluation = self.evaluation
+        if evaluation.model and not self.metric.weights:
+            raise ValueError("evaluation.model needs metric.weights, the file that a run hands over")
+        below = (self.metric.file, self.metric.weights, self.data.open, evaluation.settings)
+        for pattern in (*below, *evaluation.tokens.values()):
             if pattern.startswith("/") or ".." in pattern.split("/"):
                 raise ValueError(f"{pattern!r} is not a path below the run's or the data's folder")
         return self

@@ -44,11 +44,12 @@ class Scored:
 def causal(model: ServedModel, scored: Scored, chance: np.random.Generator) -> bool:
     """Whether losses up to a random cut of each row stay the same when another row's tokens follow the cut.
 
-    Those at the cuts are compared once more by themselves, for a look at only one later token moves no other.
+    Those at the cuts are compared once more by themselves, for a look at only one later token moves no other. No
+    place is cut twice before each has been cut once, so that a look from a single place is seen too.
     """
     rows = chance.permutation(len(scored.windows))[: scored.whole(CUT_ROWS)]
     inputs, targets, before = scored.windows.inputs[rows], scored.windows.targets[rows], scored.losses[rows]
-    cuts = chance.integers(inputs.shape[1] - 1, size=(len(rows), 1))
+    cuts = np.resize(chance.permutation(inputs.shape[1] - 1), (len(rows), 1))
     after = token_losses(model, with_other_ends(inputs, cuts, scored.vocabulary), targets, scored.batch)
     kept, at_cuts = np.arange(inputs.shape[1]) <= cuts, (np.arange(len(rows)), cuts[:, 0])
     return agree(after[kept], before[kept]) and agree(after[at_cuts], before[at_cuts])

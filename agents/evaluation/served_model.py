@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from typing import Self
 import numpy as np
 
 from agents.errors import LaboratoryError
+from agents.evaluation.shared_memory import shared_memory
 from agents.evaluation.windows import Ids
 from agents.laboratory.sandbox import Sandbox
 
@@ -24,7 +26,6 @@ Logits = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 # Run, never imported: its torch would cost the scorer a second of every evaluation.
 _SERVER = Path(__file__).resolve().with_name("server.py")
-_READY_BYTES = 1
 _SOCKET_BYTES = 1 << 22
 _CHUNK_BYTES = 1 << 16
 _TAIL_BYTES = 1 << 14
@@ -36,12 +37,12 @@ _GRACE_SECONDS = 5.0
 class ModelCard:
     """Which model to serve, and how: blocks of `batch` rows of `length` ids, logits over `vocabulary` tokens.
 
-    `concealed` are the scorer's own files. A model that has not answered `timeout` seconds after its start
-    has failed.
+    `folder` is what the run handed over, `concealed` are the scorer's own files. A model that has not answered
+    `timeout` seconds after its start has failed.
     """
 
     tree: Path
-    run: Path
+    folder: Path
     name: str
     batch: int
     length: int
@@ -58,8 +59,8 @@ class ServedModel:
         self._timeout = card.timeout
         self._deadline = time.monotonic() + card.timeout
         self._channel, theirs = socket.socketpair()
-        for end in (self._channel, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
+        self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
+        self._logits = self._share(4 * card.batch * card.length * card.vocabulary).reshape(-1, card.vocabulary)
         reading, writing = os.pipe()
         with theirs:
             self._process = subprocess.Popen(
@@ -67,8 +68,6 @@ class ServedModel:
             )
         os.close(writing)
         self._complaints = _Tail(reading)
-        self._reply = bytearray(4 * card.batch * card.length * card.vocabulary)
-        self._logits = np.frombuffer(self._reply, np.float32).reshape(-1, card.vocabulary)
 
     def __enter__(self) -> Self:
         return self
@@ -83,31 +82,40 @@ class ServedModel:
 
     def wait(self) -> None:
         """Wait until the model is loaded."""
-        self._receive(memoryview(bytearray(_READY_BYTES)))
+        self._hear()
 
-    def ask(self, tokens: Ids) -> None:
-        """Send one block of ids, [B, T] int64. Its logits must be received before the next is sent."""
+    def logits(self, tokens: Ids) -> Logits:
+        """Return the logits of one block of ids, [B, T] int64, as [B*T, V].
+
+        They lie in memory that the model can still write, so that a reader copies what it computes with. The model
+        holds one block at a time: when it sees the next, the losses of this one have been computed.
+        """
         try:
             self._channel.settimeout(self._remaining())
             self._channel.sendall(tokens.tobytes())
         except OSError as error:
             raise self._failure(error) from error
-
-    def logits(self) -> Logits:
-        """Return the logits of the block that was sent, [B*T, V]; the caller may spoil them, the next ones do."""
-        self._receive(memoryview(self._reply))
+        self._hear()
         return self._logits
 
-    def _receive(self, wanted: memoryview) -> None:
-        while wanted:
-            try:
-                self._channel.settimeout(self._remaining())
-                count = self._channel.recv_into(wanted)
-            except OSError as error:
-                raise self._failure(error) from error
-            if not count:
-                raise self._failure(None)
-            wanted = wanted[count:]
+    def _share(self, size: int) -> Logits:
+        """Put memory for a block's logits into the channel and return it: no copy of them ever goes through a pipe."""
+        memory = shared_memory(size)
+        try:
+            socket.send_fds(self._channel, [b"\0"], [memory])
+            return np.frombuffer(mmap.mmap(memory, size, prot=mmap.PROT_READ), np.float32)
+        finally:
+            os.close(memory)
+
+    def _hear(self) -> None:
+        """Wait for the one byte that says that the model is ready."""
+        try:
+            self._channel.settimeout(self._remaining())
+            word = self._channel.recv(1)
+        except OSError as error:
+            raise self._failure(error) from error
+        if not word:
+            raise self._failure(None)
 
     def _remaining(self) -> float:
         remaining = self._deadline - time.monotonic()
@@ -149,12 +157,12 @@ class _Tail(threading.Thread):
 
 def _command(card: ModelCard, sandbox: Sandbox) -> list[str]:
     sizes = map(str, (card.batch, card.length, card.vocabulary))
-    tree, run = card.tree.resolve(), card.run.resolve()
+    tree, folder = card.tree.resolve(), card.folder.resolve()
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(card.threads))
     return sandbox.wrap(
-        [sys.executable, "-P", "-s", str(_SERVER), card.name, str(run), *sizes],
+        [sys.executable, "-P", "-s", str(_SERVER), card.name, str(folder), *sizes],
         cwd=tree,
-        readable=[tree, run, _SERVER],
+        readable=[tree, folder, _SERVER],
         concealed=card.concealed,
         environment=threads,
     )

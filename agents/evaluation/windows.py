@@ -26,16 +26,21 @@ class Windows:
         return len(self.inputs)
 
 
-def read_windows(files: Mapping[str, Path], vocabulary: int, length: int) -> Windows:
+def read_windows(files: Mapping[str, Path], vocabulary: int, length: int, budget: int, seed: int) -> Windows:
     """Cut every file into windows of `length` inputs; each token but the first is a target once.
 
-    Neighbours share the token on their border, and what is left after the last whole window is dropped. A
-    file is a flat array of little-endian uint16, or uint32 for vocabularies that need it. Raise
+    Neighbours share the token on their border, and what is left after the last whole window is dropped. Where a
+    split's float32 logits would take more than `budget` bytes, it is a sample of whole windows, the same for the
+    same `seed`. A file is a flat array of little-endian uint16, or uint32 for vocabularies that need it. Raise
     LaboratoryError if one cannot be used.
     """
+    most = max(1, budget // (4 * length * vocabulary))
     blocks, splits, rows = [], {}, 0
     for split, file in files.items():
         block = sliding_window_view(_read(file, vocabulary, length), length + 1)[::length]
+        if len(block) > most:
+            chance = np.random.default_rng([seed, *split.encode()])
+            block = block[np.sort(chance.choice(len(block), most, replace=False))]
         blocks.append(block)
         splits[split] = slice(rows, rows + len(block))
         rows += len(block)

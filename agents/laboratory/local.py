@@ -27,6 +27,7 @@ from agents.errors import Interrupted, LaboratoryError
 from agents.journal import Journal
 from agents.laboratory.measurement import (
     Evaluator,
+    Measured,
     ModelRefused,
     Report,
     ReportMissing,
@@ -37,7 +38,7 @@ from agents.laboratory.measurement import (
 from agents.laboratory.process import Ended, Processes
 from agents.laboratory.sandbox import Sandbox
 from agents.ports import Order, Reporter, Workspace, silent
-from agents.records import Run, RunStatus, Split, digest
+from agents.records import Run, RunStatus, digest
 from agents.settings import Preset, Target
 
 _RUNS = TypeAdapter(tuple[Run, ...])
@@ -171,12 +172,12 @@ class LocalLaboratory:
 
     def _measured(self, order: Order, tree: Path, output: Path, ended: Ended) -> Run:
         status, error = _status(ended)
-        report, values = None, {}
+        report, measured = None, Measured()
         if status == "done":
             try:
                 refuse_links(output)
                 report = read_report(output, self.target.metric)
-                values = self._values(order, tree, output, report)
+                measured = self._evaluated(order, tree, output, report)
             except ReportMissing as missing:
                 status, error = "crashed", str(missing)
             except ModelRefused as refused:
@@ -191,9 +192,11 @@ class LocalLaboratory:
             flags=tuple(f"{name}={flag_text(value)}" for name, value in order.flags),
             train_tokens=order.train_tokens,
             status=status,
-            visible=values.get("visible"),
-            hidden=values.get("hidden"),
+            visible=measured.values.get("visible"),
+            hidden=measured.values.get("hidden"),
             reported=report.value if report else None,
+            tokens_scored=measured.tokens_scored,
+            parameters=measured.parameters,
             steps=ended.steps[-1] if ended.steps else 0,
             losses=tuple(loss for _, loss in seen),
             loss_steps=tuple(step for step, _ in seen),
@@ -207,10 +210,10 @@ class LocalLaboratory:
             folder=str(output.relative_to(self.home)),
         )
 
-    def _values(self, order: Order, tree: Path, output: Path, report: Report) -> dict[Split, float]:
+    def _evaluated(self, order: Order, tree: Path, output: Path, report: Report) -> Measured:
         if self.target.evaluation.self_reported:
-            return dict.fromkeys(order.splits, report.value)
-        return self._evaluator.evaluate(tree, output, order.splits, checked=order.checked)
+            return Measured(dict.fromkeys(order.splits, report.value))
+        return self._evaluator.evaluate(order, tree, output)
 
     @cached_property
     def _evaluator(self) -> Evaluator:
@@ -219,6 +222,7 @@ class LocalLaboratory:
             preset=self._scale,
             base_tree=self.workspace.export(self.base),
             data=self._data,
+            secret=self._data_sha256,
             sandbox=self.sandbox,
             processes=self.processes,
             environment=self._environment,

@@ -9,14 +9,15 @@ import os
 import stat
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from agents.errors import LaboratoryError
 from agents.laboratory.process import Processes
 from agents.laboratory.sandbox import Sandbox
-from agents.records import Split
+from agents.ports import Order
+from agents.records import Split, digest
 from agents.settings import Metric, Preset, Target
 
 
@@ -40,18 +41,18 @@ class Report:
 
 def read_report(output: Path, metric: Metric) -> Report:
     """Read the run's metrics file and hash its weights; raise ReportMissing with a sentence if it can't be."""
-    file = _newest(output, metric.file)
+    file = newest(output, metric.file)
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
-        value = float(field(document, metric.value))
-        history = tuple(float(number) for number in field(document, metric.history)) if metric.history else ()
-        configs = dict(field(document, metric.configs)) if metric.configs else {}
+        value = float(part_of(document, metric.value))
+        history = tuple(float(number) for number in part_of(document, metric.history)) if metric.history else ()
+        configs = dict(part_of(document, metric.configs)) if metric.configs else {}
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ReportMissing(f"the metrics file {file.name} cannot be used: {error}") from error
     if not math.isfinite(value):
         raise ReportMissing(f"the metrics file {file.name} gives {metric.name} as {value}")
     kept = {key: item for key, item in configs.items() if key not in metric.volatile}
-    weights = sha256_of(_newest(output, metric.weights)) if metric.weights else None
+    weights = sha256_of(newest(output, metric.weights)) if metric.weights else None
     return Report(value=value, history=history, configs=kept, weights_sha256=weights)
 
 
@@ -66,7 +67,7 @@ def refuse_links(output: Path) -> None:
                 raise ModelRefused(f"the run left a link or a special file, {path.relative_to(output)}")
 
 
-def field(document: Any, dotted: str) -> Any:
+def part_of(document: Any, dotted: str) -> Any:
     """Return a field of nested mappings by its dotted name; raise KeyError that names it."""
     for part in dotted.split("."):
         if not isinstance(document, Mapping) or part not in document:
@@ -81,7 +82,8 @@ def sha256_of(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _newest(output: Path, pattern: str) -> Path:
+def newest(output: Path, pattern: str) -> Path:
+    """Return the file of a run whose name is the last of those that match; raise ReportMissing if there is none."""
     files = sorted(path for path in output.glob(pattern) if path.is_file() and not path.is_symlink())
     if not files:
         raise ReportMissing(f"no file {pattern} was written")
@@ -89,43 +91,64 @@ def _newest(output: Path, pattern: str) -> Path:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What the trusted evaluation found: the metric of each split, and its counts where it is a language model's."""
+
+    values: dict[Split, float] = field(default_factory=dict)
+    tokens_scored: int | None = None
+    parameters: int | None = None
+
+
+@dataclass(frozen=True)
 class Evaluator:
-    """The trusted evaluation as circle.toml asks for it, started as a process of its own."""
+    """The trusted evaluation as circle.toml asks for it, started as a process of its own.
+
+    `secret` is something that no run ever saw.
+    """
 
     target: Target
     preset: Preset
     base_tree: Path
     data: Path
+    secret: str
     sandbox: Sandbox
     processes: Processes
     environment: dict[str, str]
 
-    def evaluate(self, tree: Path, output: Path, splits: tuple[Split, ...], *, checked: bool) -> dict[Split, float]:
-        """Return the metric of a run on each split.
+    def evaluate(self, order: Order, tree: Path, output: Path) -> Measured:
+        """Return the metric of an order's run on each split that it asks for.
 
         Raises:
             ReportMissing: the run cannot be evaluated.
             ModelRefused: its model did not stand the checks.
         """
-        if not splits:
-            return {}
+        if not order.splits:
+            return Measured()
         if self.target.evaluation.model:
-            return self._language_model(tree, output, splits, checked)
-        return {split: self._command(output, split) for split in splits}
+            return self._language_model(order, tree, output)
+        return Measured({split: self._command(output, split) for split in order.splits})
 
-    def _language_model(self, tree: Path, output: Path, splits: tuple[Split, ...], checked: bool) -> dict[Split, float]:
+    def _language_model(self, order: Order, tree: Path, output: Path) -> Measured:
         evaluation = self.target.evaluation
+        weights = newest(output, self.target.metric.weights).relative_to(output)
         command = [sys.executable, "-P", "-m", "agents.evaluation", "--tree", str(tree), "--run", str(output)]
-        command += ["--model", evaluation.model, "--vocabulary", str(self._vocabulary())]
-        command += ["--sequence_length", str(self.preset.sequence_length), "--sandbox", self.sandbox.name]
-        command += ["--threads", str(self.target.train.threads), *(["--checks"] if checked else [])]
-        for split in splits:
+        command += ["--weights", str(weights), "--settings", evaluation.settings, "--model", evaluation.model]
+        command += ["--vocabulary", str(self._vocabulary()), "--sequence_length", str(self.preset.sequence_length)]
+        command += ["--budget_mb", str(evaluation.budget_mb), "--seed", str(self._chance(order.seed))]
+        command += ["--threads", str(self.target.train.threads), "--sandbox", self.sandbox.name]
+        for split in order.splits:
             command += ["--tokens", f"{split}={self.data / evaluation.tokens[split]}"]
+        command += ["--checks"] if order.checked else []
         answer = self._answer(command, output, output.with_suffix(".evaluation.log"))
         failed = [name for name, passed in answer["checks"].items() if not passed]
         if failed:
             raise ModelRefused(f"the trusted evaluation refused the model: not {', not '.join(failed)}")
-        return {split: float(answer["values"][split]) for split in splits}
+        values: dict[Split, float] = {split: float(answer["values"][split]) for split in order.splits}
+        return Measured(values, sum(answer["tokens_scored"].values()), answer["parameters"])
+
+    def _chance(self, seed: int) -> int:
+        """Return the seed of what the evaluation draws: both arms of a pair have the same, and no run can know it."""
+        return int(digest([self.secret, seed])[:16], 16)
 
     def _command(self, output: Path, split: Split) -> float:
         values = {"python": sys.executable, "output": str(output), "split": split, "data": str(self.data)}
@@ -156,6 +179,6 @@ class Evaluator:
     def _vocabulary(self) -> int:
         name, _, dotted = self.target.evaluation.vocabulary.partition(":")
         try:
-            return int(field(json.loads((self.data / name).read_text(encoding="utf-8")), dotted))
+            return int(part_of(json.loads((self.data / name).read_text(encoding="utf-8")), dotted))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise LaboratoryError(f"The vocabulary's size is not in the data's {name}: {error}.") from error
