@@ -10,6 +10,7 @@ from typing import Literal
 from agents.budget import affords
 from agents.errors import BaselineRefused
 from agents.nodes.regression import charge, flags_of
+from agents.plausibility import copied, implausible
 from agents.ports import Context, Order
 from agents.records import Arm, Baseline, Experiment, Interval, Pair, Run, Split, Stage, Version
 from agents.state import State, spend_of, versions_of
@@ -77,13 +78,26 @@ class Trial:
         return runs
 
     def pair_up(self, old: Sequence[Run], new: Sequence[Run], stage: PairStage) -> None:
-        """Take note of pairs, and of their gains; a run that failed is no difference."""
+        """Take note of pairs, and of their gains; a run that failed, or that nobody would believe, is no difference."""
+        pairs = [(one, self._believed(one, other, stage)) for one, other in zip(old, new, strict=True)]
         failed = self.failed
-        for one, other in zip(old, new, strict=True):
+        for one, other in pairs:
             before, after = _metric(one, stage), _metric(other, stage)
             self.pairs.append(Pair(seed=one.seed, baseline=before, experiment=after, stage=stage))
             if before is not None and after is not None and other not in failed:
                 self.gains[stage].append(gain(before, after, self.floor.direction))
+
+    def _believed(self, before: Run, after: Run, stage: PairStage) -> Run:
+        """Return the experiment's run of a pair, refused if no honest run could be like it."""
+        old, new = _metric(before, stage), _metric(after, stage)
+        doubt = copied(after, [*self.floor.runs, *self.runs])
+        if doubt is None and old is not None and new is not None and self.context.target.evaluation.model:
+            doubt = implausible(old, new, self.floor.std)
+        if doubt is None:
+            return after
+        refused = after.model_copy(update={"status": "refused", "error": doubt})
+        self.runs[self.runs.index(after)] = refused
+        return refused
 
     def seeds(self, bank: str, first: int, last: int) -> list[int]:
         """Return the seeds first..last-1 of a bank of the session's secret."""

@@ -41,7 +41,7 @@ def test_only_the_two_files_are_handed_over_and_as_copies(run: Path, place: Path
         assert file.read_bytes() == (run / name).read_bytes()
         assert not file.is_symlink()
         assert file.stat().st_nlink == 1
-        assert not os.path.samefile(file, run / name)
+        assert not file.samefile(run / name)
 
 
 def test_a_model_without_settings_gets_its_weights_alone(run: Path, place: Path) -> None:
