@@ -6,7 +6,7 @@ import re
 import string
 import tomllib
 from fnmatch import fnmatch
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -32,12 +32,23 @@ class Paths(_Table):
 class Data(_Table):
     """How the base commit prepares its data in {data}: a training run sees the folder `open` of it and no more.
 
+    With `serve` it does not see even that: the base commit's command writes, for each of the comma-separated {seeds},
+    what a run of {train_tokens} takes of {data} to the folder {output}/<seed>, and that is the run's {data}. `served`
+    is the field of a JSON file there, as file:field, that says how many training tokens it holds.
     `conceal` names Python packages that hold the raw corpus, and with it the hidden split: no run sees them.
     """
 
     prepare: tuple[str, ...] = ()
     open: str = "open"
+    serve: tuple[str, ...] = ()
+    served: str = ""
     conceal: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _says_what_it_serves(self) -> Data:
+        if self.serve and not (self.prepare and ":" in self.served):
+            raise ValueError("serve needs prepare, and served = 'file:field', the number of tokens served")
+        return self
 
 
 class Preset(_Table):
@@ -163,6 +174,7 @@ class Target(_Table):
         run = {"python", "preset", "train_tokens", "seed", "data", "output"}
         for where, command, known in (
             ("data.prepare", self.data.prepare, {"python", "preset", "data"}),
+            ("data.serve", self.data.serve, {"python", "preset", "data", "train_tokens", "seeds", "output"}),
             ("train.command", self.train.command, run),
             ("train.flag", self.train.flag, {"name", "value"}),
             ("evaluation.command", self.evaluation.command, {"python", "output", "split", "data"}),
@@ -172,7 +184,7 @@ class Target(_Table):
         evaluation = self.evaluation
         if evaluation.model and not self.metric.weights:
             raise ValueError("evaluation.model needs metric.weights, the file that a run hands over")
-        below = (self.metric.file, self.metric.weights, self.data.open, evaluation.settings)
+        below = (self.metric.file, self.metric.weights, self.data.open, self.data.served, evaluation.settings)
         for pattern in (*below, *evaluation.tokens.values()):
             if pattern.startswith("/") or ".." in pattern.split("/"):
                 raise ValueError(f"{pattern!r} is not a path below the run's or the data's folder")
@@ -192,8 +204,10 @@ class Target(_Table):
         return frozenset({match[1] for match in passed if match} | set(self.metric.volatile))
 
     def editable(self, path: str) -> bool:
-        """Whether a patch may touch this path."""
-        return _matches(path, self.paths.editable) and not _matches(path, self.paths.protected)
+        """Whether a patch may touch this path: a folder that Python would import for a protected file is protected."""
+        modules = [f"{folder}.py" for folder in PurePosixPath(path).parents]
+        protected = any(_matches(name, self.paths.protected) for name in (path, *modules))
+        return _matches(path, self.paths.editable) and not protected
 
 
 def _check_placeholders(where: str, part: str, known: set[str]) -> None:

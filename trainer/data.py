@@ -3,8 +3,8 @@
     DIR/open/    train.bin visible.bin tokenizer.json manifest.json   all that a training run reads
     DIR/hidden/  hidden.bin manifest.json                             for a confirmation, elsewhere
 
-A long training split lies in train-00000.bin, train-00001.bin, ... instead.
-`python -m trainer.data --output DIR [--preset NAME] [--corpus CORPUS] [--vocab_size N]` only prepares (prepare.py).
+A long training split lies in train-00000.bin, train-00001.bin, ... instead; that of a served part (serve.py) holds
+the windows of one run, in its order. `python -m trainer.data --output DIR [--preset NAME]` only prepares (prepare.py).
 PROTECTED: what is measured depends on this module.
 """
 
@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -75,6 +76,37 @@ class Shards:
 
 
 @dataclass(frozen=True)
+class Served:
+    """All the training tokens that one run may see: windows of `length` tokens and the one behind, in its order."""
+
+    ids: Tokens
+    length: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.ids[index]
+
+    def astype(self, dtype: npt.DTypeLike) -> Any:
+        """All ids in an array of their own."""
+        return self.ids.astype(dtype)
+
+    def starts(self, batch_size: int, seq_len: int) -> Iterator[int]:
+        """First positions of windows: of those that were drawn, or, for another length, of all ids cut anew.
+
+        A last batch that is not full is filled with the first windows again. Raises DataError behind it.
+        """
+        starts = range(0, len(self) - seq_len, seq_len + (seq_len == self.length))
+        yield from starts
+        yield from islice(cycle(starts), -len(starts) % batch_size)
+        raise DataError(
+            f"The {len(self)} tokens that were served to this run are spent after {-(-len(starts) // batch_size)} "
+            f"batches of {batch_size} windows of {seq_len} tokens; a run takes no more than the --train_tokens that it was served."
+        )
+
+
+@dataclass(frozen=True)
 class Part:
     """The open or the hidden half of prepared data: token ids of its splits, by name, and its manifest."""
 
@@ -92,6 +124,12 @@ def load_data(configs: Configs) -> Part:
         raise DataError(
             f"The data in {folder} has a vocabulary of {part.manifest['vocab_size']}, not of --vocab_size "
             f"{configs.vocab_size}; give that number or prepare data for this one."
+        )
+    served = part.manifest.get("served")
+    if served and served["seed"] != configs.seed:
+        raise DataError(
+            f"The data in {folder} was served to a run with --seed {served['seed']}, not {configs.seed}; "
+            "give that seed or serve this one (python -m trainer.serve)."
         )
     tokens = len(part.splits["train"])
     if tokens < 2 * configs.max_seq_len:
@@ -152,7 +190,10 @@ def read_part(part: Path, names: Sequence[str]) -> Part:
         raise DataError(f"The data file {part / damaged[0]} is damaged; {remedy}")
     if manifest["format"] != FORMAT:
         raise DataError(f"The data in {part} has format {manifest['format']}, not {FORMAT}; {remedy}")
-    return Part({name: read_split(part, name, manifest["files"], dtype) for name in names}, manifest)
+    splits = {name: read_split(part, name, manifest["files"], dtype) for name in names}
+    if "served" in manifest and "train" in splits:
+        splits["train"] = Served(splits["train"], manifest["served"]["length"])
+    return Part(splits, manifest)
 
 
 def shard_name(split: str, number: int) -> str:
@@ -189,11 +230,15 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def training_batches(tokens: Tokens, batch_size: int, seq_len: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless (inputs, targets), each [batch_size, seq_len] int64; targets are the next tokens.
+    """(inputs, targets), each [batch_size, seq_len] int64; targets are the next tokens.
 
-    An epoch takes every window of `seq_len` tokens once, in an order and from a phase that `seed` alone decides.
+    They are endless: an epoch takes every window of `seq_len` tokens once, in an order and from a phase that `seed`
+    alone decides. Served tokens were drawn that way, are taken as they lie, and end. Raises DataError behind them.
     """
-    starts = window_starts(len(tokens), seq_len, generator(seed, "data order"))
+    if isinstance(tokens, Served):
+        starts = tokens.starts(batch_size, seq_len)
+    else:
+        starts = window_starts(len(tokens), seq_len, generator(seed, "data order"))
     span = np.arange(seq_len + 1)
     while True:
         rows = np.fromiter(starts, np.int64, batch_size)

@@ -85,7 +85,7 @@ class Run:
         self.loss, self.train_loss = torch.tensor(0.0), 0.0  # of the last update, on the device; as it was last read
         earlier = self.resume() if configs.resume else None
         batches = training_batches(self.data.splits["train"], configs.batch_size, configs.max_seq_len, configs.seed)
-        self.batches = ahead(map(world.rows, islice(batches, self.done, None)), self.device)
+        self.batches = ahead(map(world.rows, islice(batches, self.done, configs.steps)), self.device)
         self.setup_seconds = time.perf_counter() - self.began
         if earlier is not None:
             self.setup_seconds += earlier.setup_seconds
