@@ -22,8 +22,8 @@ def standing(home: Home, preset: str | None, report: Reporter) -> dict[str, Any]
     from agents.measuring import measuring
     from agents.nodes.baseline import floor_of
 
-    bench = measuring(home, report, preset=preset)
-    floor = floor_of(bench.laboratory, bench.target.metric, bench.base, bench.preset, bench.train_tokens)
+    with measuring(home, report, preset=preset) as bench:
+        floor = floor_of(bench.laboratory, bench.target.metric, bench.base, bench.preset, bench.train_tokens)
     return floor.model_dump(mode="json") | reference(home, bench.preset, bench.train_tokens)
 
 

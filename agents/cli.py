@@ -422,8 +422,8 @@ def _judge_null(home: Home, seeds: int | None, confidence: Confidence, as_json: 
     from agents.printing import print_null_test
     from agents.selftest import SEEDS, null_test
 
-    with _display() as report:
-        shown = null_test(measuring(home, report, **scale), seeds=seeds or SEEDS, confidence=confidence)
+    with _display() as report, measuring(home, report, **scale) as bench:
+        shown = null_test(bench, seeds=seeds or SEEDS, confidence=confidence)
     if as_json:
         print(json.dumps(shown, indent=1))
     else:

@@ -67,9 +67,12 @@ def _run(opened: Opened, report: Reporter, answer: Approval | None) -> None:
         step: Any = None if before.values else opened.first_state()
         if answer is not None:
             step = Command(resume=answer.model_dump(mode="json"))
-        for _ in graph.stream(step, config, context=context, durability="sync"):
-            if opened.stop_file.exists():
-                raise Interrupted
+        try:
+            for _ in graph.stream(step, config, context=context, durability="sync"):
+                if opened.stop_file.exists():
+                    raise Interrupted
+        finally:
+            context.laboratory.close()
 
 
 def _context(opened: Opened, report: Reporter, seconds: float) -> Context:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +29,7 @@ class Bench:
     train_tokens: int
 
 
+@contextmanager
 def measuring(
     home: Home,
     report: Reporter,
@@ -34,7 +37,7 @@ def measuring(
     preset: str | None = None,
     train_tokens: int | None = None,
     no_sandbox: bool = False,
-) -> Bench:
+) -> Iterator[Bench]:
     """Give a laboratory for the current commit, with a folder and a journal of its own."""
     base = home.workspace.head()
     target = load_committed_target(home.workspace, base)
@@ -46,7 +49,10 @@ def measuring(
     laboratory = open_laboratory(
         home, target, base, scale, folder, Journal(folder / "journal.sqlite"), no_sandbox, side_by_side(target), report
     )
-    return Bench(target, laboratory, base, scale, tokens)
+    try:
+        yield Bench(target, laboratory, base, scale, tokens)
+    finally:
+        laboratory.close()
 
 
 def side_by_side(target: Target) -> int:

@@ -1,11 +1,13 @@
-"""What no honest pair of runs shows. Such a run is refused, and a person must look before it can count."""
+"""What no honest run shows beside others: it is refused, or a person is warned, before it can count."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from statistics import median
 
 from agents.records import Run
 
+LEAST_WORK = 0.2
 SIGMAS = 20.0
 SHARE = 0.10
 """A gain beyond both is held: in standard deviations of one run, and as a share of the baseline's loss.
@@ -27,9 +29,39 @@ def implausible(baseline: float, experiment: float, sigma: float) -> str | None:
     )
 
 
-def copied(run: Run, others: Sequence[Run]) -> str | None:
-    """Say which other run's weights a run left, byte for byte, or None: training of its own gives others."""
-    twin = next((one for one in others if one.key != run.key and one.weights_sha256 == run.weights_sha256), None)
-    if twin is None or run.weights_sha256 is None:
+def copied(run: Run, others: Iterable[Run]) -> str | None:
+    """Say which run of another seed or length left the very same weights as an experiment, or None.
+
+    Training of its own gives others. Equal weights at the same seed and length are the rule for a flag that does
+    nothing, and gain nothing.
+    """
+    if run.weights_sha256 is None:
         return None
-    return f"its weights are, byte for byte, those of the {twin.arm}'s run with seed {twin.seed}"
+    twins = (other for other in others if other.weights_sha256 == run.weights_sha256)
+    twin = next((one for one in twins if (one.seed, one.train_tokens) != (run.seed, run.train_tokens)), None)
+    if twin is None:
+        return None
+    return f"its weights are, byte for byte, those of the {twin.arm}'s {twin.stage} run with seed {twin.seed}"
+
+
+def too_little_work(run: Run, others: Iterable[Run]) -> str | None:
+    """Say that a run claims the baseline's steps for a fraction of its work, in CPU and in wall seconds, or None.
+
+    A warning in the paper and no more: a method can honestly be three times as fast, and with a smaller model more. A
+    run that skips training cannot win by that, for it is the trusted evaluation of its weights that counts.
+    """
+    alike = [other for other in others if other.arm == "baseline" and other.status == "done" and _alike(other, run)]
+    if not alike or run.status != "done":
+        return None
+    usual = median(other.cpu_seconds for other in alike)
+    wall = median(other.train_seconds for other in alike)
+    if run.cpu_seconds >= LEAST_WORK * usual or run.train_seconds >= LEAST_WORK * wall:
+        return None
+    return (
+        f"the run with seed {run.seed} took {run.cpu_seconds:.1f} CPU seconds for what takes the baseline {usual:.1f}"
+    )
+
+
+def _alike(other: Run, run: Run) -> bool:
+    timed = (other.stage == "timing") == (run.stage == "timing")
+    return timed and other.train_tokens == run.train_tokens and other.steps <= run.steps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -93,6 +93,10 @@ class Workspace(Protocol):
         """Return a folder with the files of a commit and no .git."""
         ...
 
+    def restore(self, commit: str, base: str, editable: Callable[[str], bool], folder: Path) -> None:
+        """Write to `folder` the files of `base`, those that may be edited as they are in `commit`, and no .git."""
+        ...
+
 
 class Laboratory(Protocol):
     """Trains and evaluates."""
@@ -115,6 +119,10 @@ class Laboratory(Protocol):
 
     def keep_checkpoint(self, order: Order) -> str:
         """Put the weights of a run that was to keep them in a place of their own; return its path, or ""."""
+        ...
+
+    def close(self) -> None:
+        """Remove what only running needed; what is run later makes it again."""
         ...
 
 

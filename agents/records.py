@@ -137,8 +137,9 @@ class Run(Record):
 
     `visible` and `hidden` come from the trusted evaluator (None where it was not asked), `reported` from
     the run's own metrics file; a run whose model the evaluator would not score is `refused`. `tokens_scored` and
-    `parameters`, the numbers in its weights, are the evaluator's counts. Times are seconds, memory is bytes, both
-    measured from outside.
+    `parameters`, the numbers in its weights, are the evaluator's counts, `tokens_served` is how many training tokens
+    the parent had drawn for it, None where it saw the whole training split. Times are seconds, memory is bytes, both
+    measured from outside; `cpu_seconds` are of all its processes. `fault` is what the machine did to a first try.
     """
 
     key: str
@@ -161,9 +162,12 @@ class Run(Record):
     seconds_per_step: float | None = None
     peak_memory_bytes: int | None = None
     train_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    tokens_served: int | None = None
     weights_sha256: str | None = None
     configs: dict[str, Any] = Field(default_factory=dict)
     error: str | None = None
+    fault: str | None = None
     folder: str = ""
 
 
@@ -290,6 +294,7 @@ class Experiment(Record):
     worst_seed: int | None = None
     skewness: float | None = None
     promising: bool = False
+    warnings: tuple[str, ...] = ()
     ablations: tuple[Ablated, ...] = ()
     scales: tuple[Scaled, ...] = ()
 

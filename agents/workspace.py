@@ -11,7 +11,7 @@ import hashlib
 import os
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -23,7 +23,7 @@ from agents.records import Patch
 if TYPE_CHECKING:
     from git import Repo
 
-_NO_COMMIT = "0" * 40
+_PLAIN = (b"100644", b"100755", b"000000")  # a file, one that may be executed, one that is gone
 _IDENTITY = {
     "GIT_AUTHOR_NAME": "Circle",
     "GIT_AUTHOR_EMAIL": "circle@localhost",
@@ -103,7 +103,7 @@ class GitWorkspace:
         """
         with self._repo() as repo, self._index(repo, after):
             for path, text in sorted(files.items()):
-                with _stream(text) as stream:
+                with _stream(text.encode()) as stream:
                     blob = repo.git.hash_object("-w", "--stdin", istream=stream)
                 repo.git.update_index("--add", "--cacheinfo", f"100644,{blob},{path}")
             commit = _commit(repo, after, message)
@@ -134,17 +134,30 @@ class GitWorkspace:
         if folder.is_dir():
             return folder
         self._trees.mkdir(parents=True, exist_ok=True)
-        with self._repo() as repo:
-            archive = _bytes(repo, "archive", "--format=tar", commit)
         with tempfile.TemporaryDirectory(dir=self._trees) as temporary:
-            with tarfile.open(fileobj=BytesIO(archive)) as tar:
-                tar.extractall(Path(temporary) / "tree", filter="data")
+            with self._repo() as repo:
+                _write_files(repo, commit, Path(temporary) / "tree")
             try:
                 (Path(temporary) / "tree").rename(folder)
             except OSError:
                 if not folder.is_dir():
                     raise
         return folder
+
+    def restore(self, commit: str, base: str, editable: Callable[[str], bool], folder: Path) -> None:
+        """Write to `folder` the files of `base`, those that may be edited as they are in `commit`, and no .git.
+
+        A link or a submodule that is new in the commit is not in it, whatever its name.
+        """
+        with self._repo() as repo, self._index(repo, base):
+            changes = b"".join(
+                b"%s %s\t%s\0" % (mode, blob, path)
+                for mode, blob, path in _changes(repo, base, commit)
+                if editable(os.fsdecode(path)) and mode in _PLAIN
+            )
+            with _stream(changes) as stream:
+                repo.git.update_index("-z", "--index-info", istream=stream)
+            _write_files(repo, repo.git.write_tree(), folder)
 
     def head(self) -> str:
         """Return the commit that the person's checkout stands on; raise TargetError if there is none yet."""
@@ -213,7 +226,7 @@ def _apply(repo: Repo, diff: str) -> None:
 
     text = diff if diff.endswith("\n") else diff + "\n"
     try:
-        with _stream(text) as stream:
+        with _stream(text.encode()) as stream:
             repo.git.apply("--cached", "--whitespace=nowarn", "-", istream=stream)
     except GitCommandError as error:
         raise DiffRefused(f"The diff does not apply to the base commit: {_why(error)}") from error
@@ -226,15 +239,28 @@ def _commit(repo: Repo, parent: str, message: str) -> str:
         return str(repo.git.commit_tree(tree, "-p", parent, "-m", message))
 
 
+def _changes(repo: Repo, base: str, commit: str) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """The mode, the object and the path of each file that is different in the commit; mode 0 for one that is gone."""
+    words = iter(_bytes(repo, "diff-tree", "-r", "-z", "--no-renames", base, commit).split(b"\0"))
+    for about, path in zip(words, words, strict=False):
+        _, mode, _, blob, _ = about.split()
+        yield mode, blob, path
+
+
+def _write_files(repo: Repo, tree: str, folder: Path) -> None:
+    with tarfile.open(fileobj=BytesIO(_bytes(repo, "archive", "--format=tar", tree))) as tar:
+        tar.extractall(folder, filter="data")
+
+
 def _bytes(repo: Repo, command: str, *arguments: str) -> bytes:
     output: Any = repo.git.execute(["git", command, *arguments], stdout_as_string=False, strip_newline_in_stdout=False)
     return bytes(output)
 
 
 @contextmanager
-def _stream(text: str) -> Iterator[IO[bytes]]:
+def _stream(content: bytes) -> Iterator[IO[bytes]]:
     with tempfile.TemporaryFile() as stream:
-        stream.write(text.encode())
+        stream.write(content)
         stream.seek(0)
         yield stream
 

@@ -95,14 +95,16 @@ class Served:
     def starts(self, batch_size: int, seq_len: int) -> Iterator[int]:
         """First positions of windows: of those that were drawn, or, for another length, of all ids cut anew.
 
-        A last batch that is not full is filled with the first windows again. Raises DataError behind it.
+        They end with the batch that takes the last token. What it lacks is filled with the first windows again.
+        Raises DataError behind it.
         """
+        trained = len(self) // (self.length + 1) * self.length
+        batches = -(-trained // (batch_size * seq_len))
         starts = range(0, len(self) - seq_len, seq_len + (seq_len == self.length))
-        yield from starts
-        yield from islice(cycle(starts), -len(starts) % batch_size)
+        yield from islice(cycle(starts), batches * batch_size)
         raise DataError(
-            f"The {len(self)} tokens that were served to this run are spent after {-(-len(starts) // batch_size)} "
-            f"batches of {batch_size} windows of {seq_len} tokens; a run takes no more than the --train_tokens that it was served."
+            f"The {len(self)} tokens that were served to this run are spent after {batches} batches of {batch_size} "
+            f"windows of {seq_len} tokens; take no more --train_tokens than were served."
         )
 
 

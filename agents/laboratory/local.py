@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -25,6 +24,8 @@ from pydantic import TypeAdapter
 
 from agents.errors import Interrupted, LaboratoryError
 from agents.journal import Journal
+from agents.laboratory.data import Given, RunData
+from agents.laboratory.faults import machine_fault
 from agents.laboratory.measurement import (
     Evaluator,
     Measured,
@@ -33,10 +34,11 @@ from agents.laboratory.measurement import (
     ReportMissing,
     read_report,
     refuse_links,
-    sha256_of,
 )
 from agents.laboratory.process import Ended, Processes
-from agents.laboratory.sandbox import Sandbox
+from agents.laboratory.sandbox import Bubblewrap, Sandbox
+from agents.laboratory.snapshot import Snapshot
+from agents.laboratory.trees import Trees
 from agents.ports import Order, Reporter, Workspace, silent
 from agents.records import Run, RunStatus, digest
 from agents.settings import Preset, Target
@@ -65,9 +67,9 @@ class LocalLaboratory:
 
     def baseline_key(self, base: str, preset: str, train_tokens: int) -> str:
         """Return a hash of all that decides a baseline run but its seed: code, data, scale, machine."""
-        self._ensure_data()
+        self._data.prepare()
         code = self.workspace.tree_sha256(base, self.target.paths.training)
-        return digest([code, self._data_sha256, preset, train_tokens, self._fingerprint])[:16]
+        return digest([code, self._data.sha256, preset, train_tokens, self._fingerprint])[:16]
 
     def recorded_baseline(self, key: str) -> tuple[Run, ...]:
         """Return the floor's runs on record under this key; a damaged record is as good as none."""
@@ -85,29 +87,38 @@ class LocalLaboratory:
         partial.replace(file)
 
     def run(self, orders: Sequence[Order]) -> list[Run]:
-        """Train the orders, `workers` side by side but those that are to be alone; an order on record is not repeated.
+        """Train the orders, `workers` side by side but those that are to be alone.
+
+        Equal orders are one run, and an order on record is not repeated.
 
         Raises:
             Interrupted: the session was asked to stop; what has been trained is on record.
         """
-        self._ensure_data()
+        self._data.prepare()
+        different = {order.key: order for order in orders}
+        self._data.serve(order for key, order in different.items() if self.journal.find("run", key) is None)
         alone = any(order.alone for order in orders)
         with ThreadPoolExecutor(max_workers=1 if alone else self.workers) as pool, ExitStack() as interrupted:
             interrupted.callback(self.processes.end_all)
-            runs = list(pool.map(self._once, orders))
+            runs = dict(zip(different, pool.map(self._once, different.values()), strict=True))
             interrupted.pop_all()
-        return runs
+        return [runs[order.key] for order in orders]
 
     def keep_checkpoint(self, order: Order) -> str:
         """Copy the weights of a run into the session's folder `checkpoint` and return the path, or ""."""
         pattern = self.target.metric.weights
-        files = sorted((self.folder / "runs" / order.key).glob(pattern)) if pattern else []
+        files = sorted(self._output(order).glob(pattern)) if pattern else []
         if not files:
             return ""
         place = self.folder / "checkpoint" / files[-1].name
         place.parent.mkdir(exist_ok=True)
         shutil.copyfile(files[-1], place)
         return str(place)
+
+    def close(self) -> None:
+        """Remove the trees and the served data, which the next run makes again."""
+        self._trees.remove()
+        self._data.remove_served()
 
     @property
     def _stop_file(self) -> Path:
@@ -120,11 +131,7 @@ class LocalLaboratory:
         return Run.model_validate(body)
 
     def _train(self, order: Order) -> Run:
-        tree = self.workspace.export(order.commit)
-        output = self.folder / "runs" / order.key
-        shutil.rmtree(output, ignore_errors=True)
-        output.mkdir(parents=True)
-        log = output.with_suffix(".log")
+        """Train once, and once more with the same seed if the machine is known to have ended the first try."""
         self.report(
             "run started",
             key=order.key,
@@ -133,36 +140,53 @@ class LocalLaboratory:
             seed=order.seed,
             train_tokens=order.train_tokens,
         )
+        given, out_of_reach = self._data.of(order), isinstance(self.sandbox, Bubblewrap)
+        tree, ended = self._attempt(order, given)
+        fault = machine_fault(ended, out_of_reach=out_of_reach)
+        if fault:
+            tree, ended = self._attempt(order, given)
+            again = machine_fault(ended, out_of_reach=out_of_reach)
+            if again and not ended.memory_kills:
+                raise LaboratoryError(f"The {order.stage} run with seed {order.seed} was ended twice: {again}.")
+        run = self._measured(order, given, tree, ended).model_copy(update={"fault": fault})
+        self.report("run ended", key=order.key, run=run)
+        if not order.keep_weights and run.status == "done":
+            _drop_weights(self._output(order), self.target.metric.weights)
+        return run
+
+    def _attempt(self, order: Order, given: Given) -> tuple[Snapshot, Ended]:
+        tree, output = self._trees.of(order.commit), self._output(order)
+        shutil.rmtree(output, ignore_errors=True)
+        output.mkdir(parents=True)
         ended = self.processes.watch(
             self.sandbox.wrap(
-                self._command(order, output),
-                cwd=tree,
-                readable=[tree, *self._open_data],
+                self._command(order, given, output),
+                cwd=tree.folder,
+                readable=[tree.folder, *given.readable],
                 writable=[output],
                 concealed=self._concealed,
                 environment=self._environment | {"CIRCLE_COMMIT": order.commit},
             ),
-            cwd=tree,
-            log=log,
+            cwd=tree.folder,
+            log=output.with_suffix(".log"),
             timeout_seconds=self.target.train.timeout_minutes * 60,
             environment=os.environ,
             progress=re.compile(self.target.train.progress),
             hear=lambda step, steps, loss: self.report("step", key=order.key, step=step, steps=steps, loss=loss),
         )
-        run = self._measured(order, tree, output, ended)
-        self.report("run ended", key=order.key, run=run)
-        if not order.keep_weights and run.status == "done":
-            _drop_weights(output, self.target.metric.weights)
-        return run
+        return tree, ended
 
-    def _command(self, order: Order, output: Path) -> list[str]:
+    def _output(self, order: Order) -> Path:
+        return self.folder / "runs" / order.key
+
+    def _command(self, order: Order, given: Given, output: Path) -> list[str]:
         train = self.target.train
         values = {
             "python": sys.executable,
             "preset": self.preset,
             "train_tokens": str(order.train_tokens),
             "seed": str(order.seed),
-            "data": str(self._data),
+            "data": str(given.folder),
             "output": str(output),
         }
         command = [part.format_map(values) for part in train.command]
@@ -170,14 +194,16 @@ class LocalLaboratory:
             command += [part.format_map({"name": name, "value": flag_text(value)}) for part in train.flag]
         return [*command, *(train.timing if order.stage == "timing" else ())]
 
-    def _measured(self, order: Order, tree: Path, output: Path, ended: Ended) -> Run:
+    def _measured(self, order: Order, given: Given, tree: Snapshot, ended: Ended) -> Run:
+        output = self._output(order)
         status, error = _status(ended)
         report, measured = None, Measured()
         if status == "done":
             try:
+                _refuse_changes(tree, given)
                 refuse_links(output)
                 report = read_report(output, self.target.metric)
-                measured = self._evaluated(order, tree, output, report)
+                measured = self._evaluated(order, tree.folder, output, report)
             except ReportMissing as missing:
                 status, error = "crashed", str(missing)
             except ModelRefused as refused:
@@ -204,6 +230,8 @@ class LocalLaboratory:
             seconds_per_step=ended.seconds_per_step,
             peak_memory_bytes=ended.peak_memory_bytes,
             train_seconds=round(ended.seconds, 3),
+            cpu_seconds=round(ended.cpu_seconds, 3),
+            tokens_served=given.tokens,
             weights_sha256=report.weights_sha256 if report else None,
             configs=report.configs if report else {},
             error=error,
@@ -215,14 +243,14 @@ class LocalLaboratory:
             return Measured(dict.fromkeys(order.splits, report.value))
         return self._evaluator.evaluate(order, tree, output)
 
-    @cached_property
+    @property
     def _evaluator(self) -> Evaluator:
         return Evaluator(
             target=self.target,
             preset=self._scale,
-            base_tree=self.workspace.export(self.base),
-            data=self._data,
-            secret=self._data_sha256,
+            base_tree=self._trees.of(self.base).folder,
+            data=self._data.prepared,
+            secret=self._data.sha256,
             sandbox=self.sandbox,
             processes=self.processes,
             environment=self._environment,
@@ -233,50 +261,23 @@ class LocalLaboratory:
         return self.target.scale(self.preset)
 
     @cached_property
-    def _data(self) -> Path:
-        """Where the data lies that the base commit prepares; one folder for a tree and a preset."""
-        code = self.workspace.tree_sha256(self.base, self.target.paths.training)
-        return self.home / "data" / digest([code, self.target.data.prepare, self.preset])[:16]
+    def _trees(self) -> Trees:
+        return Trees(self.workspace, self.target, self.base, self.folder / "trees")
 
-    def _ensure_data(self) -> None:
-        if not self.target.data.prepare or self._data.is_dir():
-            return
-        self.report("preparing data")
-        self._data.parent.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".", dir=self._data.parent) as scratch:
-            self._prepare(Path(scratch) / "data")
-            (Path(scratch) / "data").rename(self._data)
-
-    def _prepare(self, folder: Path) -> None:
-        tree = self.workspace.export(self.base)
-        values = {"python": sys.executable, "preset": self.preset, "data": str(folder)}
-        command = self.sandbox.wrap(
-            [part.format_map(values) for part in self.target.data.prepare],
-            cwd=tree,
-            readable=[tree],
-            writable=[folder.parent],
+    @cached_property
+    def _data(self) -> RunData:
+        return RunData(
+            target=self.target,
+            preset=self.preset,
+            code=self.workspace.tree_sha256(self.base, self.target.paths.training),
+            home=self.home / "data",
+            folder=self.folder / "served",
+            trees=self._trees,
+            sandbox=self.sandbox,
+            processes=self.processes,
             environment=self._environment,
+            report=self.report,
         )
-        ended = self.processes.watch(
-            command,
-            cwd=tree,
-            log=folder.parent / "log.txt",
-            timeout_seconds=self.target.train.timeout_minutes * 60,
-            environment=os.environ,
-        )
-        if ended.returncode != 0:
-            why = ended.tail[-1] if ended.tail else f"exit code {ended.returncode}"
-            raise LaboratoryError(f"The data could not be prepared: {why}")
-
-    @cached_property
-    def _open_data(self) -> list[Path]:
-        folder = self._data / self.target.data.open
-        return [folder] if folder.is_dir() else []
-
-    @cached_property
-    def _data_sha256(self) -> str:
-        files = sorted(path for path in self._data.rglob("*") if path.is_file()) if self._data.is_dir() else []
-        return digest([[str(path.relative_to(self._data)), sha256_of(path)] for path in files])
 
     @cached_property
     def _concealed(self) -> list[Path]:
@@ -307,6 +308,14 @@ class LocalLaboratory:
 def flag_text(value: object) -> str:
     """Return a flag's value as the command line takes it: true and false in small letters."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _refuse_changes(tree: Snapshot, given: Given) -> None:
+    """Raise ModelRefused if what a run was to leave alone is not as it was before it."""
+    if path := tree.changed():
+        raise ModelRefused(f"the run's code was changed while it ran: {path}")
+    if given.snapshot and (path := given.snapshot.changed()):
+        raise ModelRefused(f"the data served to the run was changed while it ran: {path}")
 
 
 def _status(ended: Ended) -> tuple[RunStatus, str | None]:

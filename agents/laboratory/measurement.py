@@ -167,6 +167,8 @@ class Evaluator:
         seconds = self.target.evaluation.timeout_minutes * 60
         ended = self.processes.watch(command, cwd=cwd, log=log, timeout_seconds=seconds, environment=self.environment)
         last = ended.tail[-1] if ended.tail else "it printed nothing"
+        if ended.unwritten:
+            raise LaboratoryError(f"The log {log} of the trusted evaluation could not be written: {ended.unwritten}.")
         if ended.timed_out:
             raise ReportMissing(f"the trusted evaluation took longer than {seconds:.0f} s")
         if ended.returncode != 0:

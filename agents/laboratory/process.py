@@ -29,6 +29,8 @@ class Ended:
     """How a process ended and what was seen of it. Times in seconds, memory in bytes.
 
     The peak memory is the largest of the process and its descendants as of the last line of progress; None without one.
+    CPU seconds are of the process and all that it waited for. `memory_kills` is how many processes the kernel killed
+    for want of memory meanwhile, `unwritten` why the log could not be written, which ended the process.
     """
 
     returncode: int
@@ -39,6 +41,9 @@ class Ended:
     losses: tuple[float, ...]
     seconds_per_step: float | None
     tail: tuple[str, ...]
+    cpu_seconds: float
+    memory_kills: int
+    unwritten: str
 
     @property
     def diverged(self) -> bool:
@@ -72,7 +77,7 @@ class Processes:
         """
         if self._ended:
             raise Interrupted
-        started = time.monotonic()
+        started, kills, unwritten = time.monotonic(), _memory_kills(), ""
         process = subprocess.Popen(
             list(command),
             cwd=cwd,
@@ -88,9 +93,13 @@ class Processes:
         try:
             assert process.stdout is not None
             seen = _Seen(process.pid, progress, hear)
-            with log.open("wb") as file:
-                seen.read(process.stdout, file)
-            process.wait()
+            try:
+                with log.open("wb") as file:
+                    seen.read(process.stdout, file)
+            except OSError as error:
+                unwritten = error.strerror or str(error)
+                _kill(process.pid)
+            cpu_seconds = _wait(process)
         finally:
             with self._lock:
                 self._running.discard(process.pid)
@@ -106,6 +115,9 @@ class Processes:
             losses=tuple(seen.losses),
             seconds_per_step=seen.seconds_per_step(),
             tail=tuple(seen.tail),
+            cpu_seconds=cpu_seconds,
+            memory_kills=_memory_kills() - kills,
+            unwritten=unwritten,
         )
 
     def end_all(self) -> None:
@@ -185,6 +197,22 @@ def _peak_memory(pid: int) -> int:
         return 0
     own = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
     return max([own, *map(_peak_memory, children)])
+
+
+def _wait(process: subprocess.Popen[bytes]) -> float:
+    """Wait for the end of a process and return the CPU seconds of it and of all that it waited for."""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _memory_kills() -> int:
+    """Return how many processes the kernel has killed for want of memory since it started; 0 where it doesn't say."""
+    try:
+        lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
 def _kill(pid: int) -> None:

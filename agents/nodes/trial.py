@@ -10,7 +10,7 @@ from typing import Literal
 from agents.budget import affords
 from agents.errors import BaselineRefused
 from agents.nodes.regression import charge, flags_of
-from agents.plausibility import copied, implausible
+from agents.plausibility import copied, implausible, too_little_work
 from agents.ports import Context, Order
 from agents.records import Arm, Baseline, Experiment, Interval, Pair, Run, Split, Stage, Version
 from agents.state import State, spend_of, versions_of
@@ -105,6 +105,12 @@ class Trial:
         return [seed(secret, bank, index) for index in range(first, last)]
 
     @property
+    def _warnings(self) -> tuple[str, ...]:
+        known = [*self.floor.runs, *self.runs]
+        found = (too_little_work(run, known) for run in self.runs if run.arm == "experiment")
+        return tuple(warning for warning in found if warning)
+
+    @property
     def bank(self) -> str:
         """The bank of the confirmation's seeds: after so many confirmations on one, the next has new baselines."""
         earlier = [old.experiment for old in versions_of(self.state)[:-1] if old.experiment]
@@ -169,6 +175,7 @@ class Trial:
             worst_seed=self._worst_seed(),
             skewness=skewness(self.gains["confirm"]),
             promising=ended not in ("failed run", "too costly") and self.survives,
+            warnings=self._warnings,
         )
 
     def _worst_seed(self) -> int | None:

@@ -1,0 +1,154 @@
+"""The data of runs: prepared once by the base commit, and served to each run by itself.
+
+A target that can serve hands a run its own training tokens and no others, drawn before it starts by the base commit's
+code. How many a run can see is then the size of a file that the parent had made, not what the run says of itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from agents.errors import LaboratoryError
+from agents.laboratory import measurement
+from agents.laboratory.process import Processes
+from agents.laboratory.sandbox import Sandbox
+from agents.laboratory.snapshot import Snapshot
+from agents.laboratory.trees import Trees
+from agents.ports import Order, Reporter
+from agents.records import digest
+from agents.settings import Target
+
+_KEPT = 32  # served folders beside those that are needed now: the floor's, the timing's and one confirmation's
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a run is given: its {data}, what of it may be read, and how many training tokens were served, if so."""
+
+    folder: Path
+    readable: tuple[Path, ...]
+    tokens: int | None = None
+    snapshot: Snapshot | None = None
+
+
+@dataclass
+class RunData:
+    """The data of one session's runs at one preset.
+
+    `code` is the hash of the base's training code; what is prepared lies below `home` for all sessions, what is served
+    below `folder`, for this one.
+    """
+
+    target: Target
+    preset: str
+    code: str
+    home: Path
+    folder: Path
+    trees: Trees
+    sandbox: Sandbox
+    processes: Processes
+    environment: Mapping[str, str]
+    report: Reporter
+    _served: dict[tuple[int, int], Given] = field(default_factory=dict)
+
+    @cached_property
+    def prepared(self) -> Path:
+        """Where the data lies that the base commit prepares; one folder for a tree and a preset."""
+        return self.home / digest([self.code, self.target.data.prepare, self.preset])[:16]
+
+    @cached_property
+    def sha256(self) -> str:
+        """A hash over all prepared files."""
+        files = sorted(path for path in self.prepared.rglob("*") if path.is_file()) if self.prepared.is_dir() else []
+        return digest([[str(path.relative_to(self.prepared)), measurement.sha256_of(path)] for path in files])
+
+    def prepare(self) -> None:
+        """Have the base commit prepare the data, once; raise LaboratoryError with its last words if it cannot."""
+        if not self.target.data.prepare or self.prepared.is_dir():
+            return
+        self.report("preparing data")
+        self.home.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", dir=self.home) as scratch:
+            place = Path(scratch) / "data"
+            self._command(self.target.data.prepare, {"data": str(place)}, (), Path(scratch), "prepared")
+            place.rename(self.prepared)
+
+    def serve(self, orders: Iterable[Order]) -> None:
+        """Have what these orders' runs take drawn from the data, all that one process can do in one.
+
+        Raises:
+            LaboratoryError: with the last words of the command that could not.
+        """
+        if not self.target.data.serve:
+            return
+        wanted = dict.fromkeys((order.train_tokens, order.seed) for order in orders)
+        missing = [key for key in wanted if key not in self._served]
+        for tokens in dict.fromkeys(tokens for tokens, _ in missing):
+            self._draw(tokens, [seed for number, seed in missing if number == tokens])
+        spare = [key for key in self._served if key not in wanted]
+        for key in spare[: max(0, len(spare) - _KEPT)]:
+            shutil.rmtree(self._served.pop(key).folder)
+
+    def of(self, order: Order) -> Given:
+        """Return what the order's run is given; where the target serves, `serve` came first."""
+        if self.target.data.serve:
+            return self._served[order.train_tokens, order.seed]
+        folder = self.prepared / self.target.data.open
+        return Given(self.prepared, (folder,) if folder.is_dir() else ())
+
+    def remove_served(self) -> None:
+        """Remove what was served: it can be drawn again."""
+        self._served.clear()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _draw(self, tokens: int, seeds: Sequence[int]) -> None:
+        self.folder.mkdir(exist_ok=True)
+        readable = [self.prepared / self.target.data.open]
+        with tempfile.TemporaryDirectory(prefix=".", dir=self.folder) as scratch:
+            place = Path(scratch) / "served"
+            values = {"data": str(self.prepared), "output": str(place), "train_tokens": str(tokens)}
+            values["seeds"] = ",".join(map(str, seeds))
+            self._command(self.target.data.serve, values, readable, Path(scratch), "served")
+            for seed in seeds:
+                folder = self.folder / digest([self.sha256, seed, tokens])[:16]
+                shutil.rmtree(folder, ignore_errors=True)
+                (place / str(seed)).rename(folder)
+                self._served[tokens, seed] = Given(folder, (folder,), self._count(folder), Snapshot.of(folder))
+
+    def _count(self, folder: Path) -> int:
+        name, _, dotted = self.target.data.served.partition(":")
+        try:
+            return int(measurement.part_of(json.loads((folder / name).read_text(encoding="utf-8")), dotted))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LaboratoryError(f"The number of tokens served is not in the served {name}: {error}.") from error
+
+    def _command(
+        self, words: Sequence[str], values: Mapping[str, str], readable: Sequence[Path], scratch: Path, done: str
+    ) -> None:
+        """Run a command of the base commit, which may write the folder `scratch`."""
+        tree = self.trees.of(self.trees.base).folder
+        filled = {"python": sys.executable, "preset": self.preset, **values}
+        ended = self.processes.watch(
+            self.sandbox.wrap(
+                [word.format_map(filled) for word in words],
+                cwd=tree,
+                readable=[tree, *readable],
+                writable=[scratch],
+                environment=self.environment,
+            ),
+            cwd=tree,
+            log=scratch / "log.txt",
+            timeout_seconds=self.target.train.timeout_minutes * 60,
+            environment=os.environ,
+        )
+        if ended.returncode != 0:
+            why = ended.tail[-1] if ended.tail else f"exit code {ended.returncode}"
+            raise LaboratoryError(f"The data could not be {done}: {why}")

@@ -1,0 +1,52 @@
+"""The code that runs see: the base commit's files, and the version's wherever a patch may edit.
+
+The review refuses a diff that touches anything else, and the sandbox shows the tree read-only. This is the layer
+behind both, and the only one without a sandbox: what measures comes from the base commit whatever the version holds,
+and a tree that changed while a run had it is not used again.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agents.laboratory.snapshot import Snapshot
+from agents.ports import Workspace
+from agents.settings import Target
+
+
+@dataclass
+class Trees:
+    """The trees of one session's commits, each written once below `folder`, and anew if it was changed."""
+
+    workspace: Workspace
+    target: Target
+    base: str
+    folder: Path
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _known: dict[str, Snapshot] = field(default_factory=dict)
+    _written: int = 0
+
+    def of(self, commit: str) -> Snapshot:
+        """Return the tree of a commit's runs as it has been since it was written, and no .git in it."""
+        with self._lock:
+            tree = self._known.get(commit)
+            if tree is None or tree.changed():
+                tree = self._known[commit] = self._write(commit)
+            return tree
+
+    def remove(self) -> None:
+        """Remove all of them."""
+        with self._lock:
+            self._known.clear()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _write(self, commit: str) -> Snapshot:
+        """A changed tree keeps its place, for another run may be at work in it."""
+        self._written += 1
+        place = self.folder / f"{self._written}-{commit[:12]}"
+        shutil.rmtree(place, ignore_errors=True)
+        self.workspace.restore(commit, self.base, self.target.editable, place)
+        return Snapshot.of(place)
