@@ -19,6 +19,7 @@ from agents.evaluation.windows import read_windows
 from agents.laboratory.sandbox import choose
 
 _BLOCK_BYTES = 1 << 24
+_SANDBOXES = ("bubblewrap", "sandlock", "sandbox-exec", "none")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -101,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=_positive, help="windows of a block (default: 16 MiB of logits)")
     parser.add_argument("--budget_mb", type=_positive, default=8192, help="MiB of logits a split (default: 8192)")
     parser.add_argument("--checks", action="store_true", help="also check, in a second process, what it looks at")
-    parser.add_argument("--sandbox", choices=("bubblewrap", "none"), default="bubblewrap")
+    parser.add_argument("--sandbox", choices=_SANDBOXES, default=_SANDBOXES[0])
     parser.add_argument("--threads", type=_positive, default=1, help="threads of the model (default: 1)")
     parser.add_argument("--timeout", type=float, default=1800.0, help="seconds for all of it (default: 1800)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample, the order and the checks (default: 0)")

@@ -22,6 +22,7 @@ from agents.laboratory.process import Processes
 from agents.laboratory.sandbox import Sandbox
 from agents.laboratory.snapshot import Snapshot
 from agents.laboratory.trees import Trees
+from agents.plain_text import plain
 from agents.ports import Order, Reporter
 from agents.records import digest
 from agents.settings import Target
@@ -143,12 +144,15 @@ class RunData:
                 readable=[tree, *readable],
                 writable=[scratch],
                 environment=self.environment,
+                limits=self.target.limits,
             ),
             cwd=tree,
             log=scratch / "log.txt",
             timeout_seconds=self.target.train.timeout_minutes * 60,
             environment=os.environ,
+            limits=self.target.limits,
+            folder=scratch,
         )
         if ended.returncode != 0:
-            why = ended.tail[-1] if ended.tail else f"exit code {ended.returncode}"
+            why = ended.exceeded or (plain(ended.tail[-1]) if ended.tail else f"exit code {ended.returncode}")
             raise LaboratoryError(f"The data could not be {done}: {why}")

@@ -21,7 +21,7 @@ def machine_fault(ended: Ended, *, out_of_reach: bool) -> str | None:
     """
     if ended.unwritten:
         return f"its log could not be written: {ended.unwritten}"
-    if ended.timed_out:
+    if ended.timed_out or ended.exceeded:
         return None
     if ended.memory_kills and ended.returncode in _KILLED:
         return "the system was out of memory and killed it"

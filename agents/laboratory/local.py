@@ -36,9 +36,10 @@ from agents.laboratory.measurement import (
     refuse_links,
 )
 from agents.laboratory.process import Ended, Processes
-from agents.laboratory.sandbox import Bubblewrap, Sandbox
+from agents.laboratory.sandbox import Sandbox
 from agents.laboratory.snapshot import Snapshot
 from agents.laboratory.trees import Trees
+from agents.plain_text import plain
 from agents.ports import Order, Reporter, Workspace, silent
 from agents.records import Run, RunStatus, digest
 from agents.settings import Preset, Target
@@ -140,7 +141,7 @@ class LocalLaboratory:
             seed=order.seed,
             train_tokens=order.train_tokens,
         )
-        given, out_of_reach = self._data.of(order), isinstance(self.sandbox, Bubblewrap)
+        given, out_of_reach = self._data.of(order), self.sandbox.name == "bubblewrap"
         tree, ended = self._attempt(order, given)
         fault = machine_fault(ended, out_of_reach=out_of_reach)
         if fault:
@@ -166,11 +167,14 @@ class LocalLaboratory:
                 writable=[output],
                 concealed=self._concealed,
                 environment=self._environment | {"CIRCLE_COMMIT": order.commit},
+                limits=self.target.limits,
             ),
             cwd=tree.folder,
             log=output.with_suffix(".log"),
             timeout_seconds=self.target.train.timeout_minutes * 60,
             environment=os.environ,
+            limits=self.target.limits,
+            folder=output,
             progress=re.compile(self.target.train.progress),
             hear=lambda step, steps, loss: self.report("step", key=order.key, step=step, steps=steps, loss=loss),
         )
@@ -319,12 +323,14 @@ def _refuse_changes(tree: Snapshot, given: Given) -> None:
 
 
 def _status(ended: Ended) -> tuple[RunStatus, str | None]:
+    if ended.exceeded:
+        return "crashed", ended.exceeded
     if ended.timed_out:
         return "timeout", f"the run took longer than {ended.seconds:.0f} s and was ended"
     if ended.diverged:
         return "diverged", f"the loss was {ended.losses[-1]} at step {ended.steps[-1]}"
     if ended.returncode != 0:
-        return "crashed", ended.tail[-1] if ended.tail else f"exit code {ended.returncode} without a word"
+        return "crashed", plain(ended.tail[-1]) if ended.tail else f"exit code {ended.returncode} without a word"
     return "done", None
 
 

@@ -20,6 +20,8 @@ from agents.ports import Order
 from agents.records import Split, digest
 from agents.settings import Metric, Preset, Target
 
+_MOST_BYTES = 16_000_000
+
 
 class ReportMissing(Exception):
     """A run ended well but did not leave the report that circle.toml promises."""
@@ -43,10 +45,11 @@ def read_report(output: Path, metric: Metric) -> Report:
     """Read the run's metrics file and hash its weights; raise ReportMissing with a sentence if it can't be."""
     file = newest(output, metric.file)
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = _document(file)
         value = float(part_of(document, metric.value))
         history = tuple(float(number) for number in part_of(document, metric.history)) if metric.history else ()
         configs = dict(part_of(document, metric.configs)) if metric.configs else {}
+        _check_plain(history, configs)
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ReportMissing(f"the metrics file {file.name} cannot be used: {error}") from error
     if not math.isfinite(value):
@@ -56,12 +59,38 @@ def read_report(output: Path, metric: Metric) -> Report:
     return Report(value=value, history=history, configs=kept, weights_sha256=weights)
 
 
+def _document(file: Path) -> Any:
+    """Read a metrics file; raise ValueError where two readers could take it for two different ones."""
+    if file.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"it is larger than {_MOST_BYTES // 10**6} MB")
+    return json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in document:
+            raise ValueError(f"it gives {name} twice")
+        document[name] = value
+    return document
+
+
+def _check_plain(history: tuple[float, ...], configs: dict[str, Any]) -> None:
+    """Raise ValueError if what is kept of a report cannot be written down and read again."""
+    if not all(map(math.isfinite, history)):
+        raise ValueError("its history holds what is not a finite number")
+    json.dumps(configs, allow_nan=False, ensure_ascii=False).encode()
+
+
 def refuse_links(output: Path) -> None:
     """Raise ModelRefused if a run left anything but files and folders: a link leads the reader out of its folder."""
     for folder, folders, files in os.walk(output):
         for name in [*folders, *files]:
             path = Path(folder) / name
-            status = path.lstat()
+            try:
+                status = path.lstat()
+            except OSError as error:
+                raise ModelRefused(f"the run left what cannot be looked at: {error.strerror}") from error
             plain_file = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
             if not plain_file and not stat.S_ISDIR(status.st_mode):
                 raise ModelRefused(f"the run left a link or a special file, {path.relative_to(output)}")
@@ -157,6 +186,7 @@ class Evaluator:
             cwd=self.base_tree,
             readable=[self.base_tree, output, *([self.data] if self.data.exists() else [])],
             environment=self.environment,
+            limits=self.target.limits,
         )
         value = float(self._answer(command, self.base_tree, output.with_suffix(f".{split}.log"))["value"])
         if not math.isfinite(value):
@@ -165,10 +195,19 @@ class Evaluator:
 
     def _answer(self, command: list[str], cwd: Path, log: Path) -> Any:
         seconds = self.target.evaluation.timeout_minutes * 60
-        ended = self.processes.watch(command, cwd=cwd, log=log, timeout_seconds=seconds, environment=self.environment)
+        ended = self.processes.watch(
+            command,
+            cwd=cwd,
+            log=log,
+            timeout_seconds=seconds,
+            environment=self.environment,
+            limits=self.target.limits,
+        )
         last = ended.tail[-1] if ended.tail else "it printed nothing"
         if ended.unwritten:
             raise LaboratoryError(f"The log {log} of the trusted evaluation could not be written: {ended.unwritten}.")
+        if ended.exceeded:
+            raise ReportMissing(f"the trusted evaluation was ended: {ended.exceeded}")
         if ended.timed_out:
             raise ReportMissing(f"the trusted evaluation took longer than {seconds:.0f} s")
         if ended.returncode != 0:

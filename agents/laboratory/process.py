@@ -2,48 +2,61 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import re
-import signal
+import select
 import statistics
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
 from agents.errors import Interrupted
+from agents.laboratory.guard import Guard, kill_group
+from agents.settings import Limits
 
 LINE_LIMIT = 65_536
 _WARM_UP_STEPS = 10
 _TAIL_LINES = 20
+_DEFAULTS = Limits()
+# Beyond these, a line of progress is a flood: it is text, or not heard at once.
+_MOST_STEPS = 1_000_000
+_STEP_DIGITS = 15
+_HEARD_SECONDS = 0.05
+# How often a silent process is looked at, in seconds, and how long output may still come from what outlives a process
+# that nothing protects from.
+_LOOK_SECONDS = 0.5
+_GRACE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Ended:
     """How a process ended and what was seen of it. Times in seconds, memory in bytes.
 
-    The peak memory is the largest of the process and its descendants as of the last line of progress; None without one.
-    CPU seconds are of the process and all that it waited for. `memory_kills` is how many processes the kernel killed
-    for want of memory meanwhile, `unwritten` why the log could not be written, which ended the process.
+    `exceeded` is one sentence about the limit for which it was ended. The peak memory is the largest that the process
+    or a descendant of it was seen to have had; None if none was seen. CPU seconds are of the process and all that it
+    waited for. `memory_kills` is how many processes the kernel killed for want of memory meanwhile, `unwritten` why
+    the log could not be written, which ended the process.
     """
 
     returncode: int
     timed_out: bool
+    exceeded: str | None
     seconds: float
+    cpu_seconds: float
+    memory_kills: int
+    unwritten: str
     peak_memory_bytes: int | None
     steps: tuple[int, ...]
     losses: tuple[float, ...]
     seconds_per_step: float | None
     tail: tuple[str, ...]
-    cpu_seconds: float
-    memory_kills: int
-    unwritten: str
 
     @property
     def diverged(self) -> bool:
@@ -69,15 +82,19 @@ class Processes:
         environment: Mapping[str, str],
         progress: re.Pattern[str] | None = None,
         hear: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+        limits: Limits = _DEFAULTS,
+        folder: Path | None = None,
     ) -> Ended:
         """Run a command to its end, its output in `log`; `progress` finds step, steps and loss in a line.
+
+        What breaks one of the `limits` is ended; `folder` is the one that it writes, whose size has a limit.
 
         Raises:
             Interrupted: `end_all` ended it, so that nothing can be said of it.
         """
         if self._ended:
             raise Interrupted
-        started, kills, unwritten = time.monotonic(), _memory_kills(), ""
+        started, kills, unwritten, cpu_seconds = time.monotonic(), _memory_kills(), "", 0.0
         process = subprocess.Popen(
             list(command),
             cwd=cwd,
@@ -89,35 +106,41 @@ class Processes:
         )
         with self._lock:
             self._running.add(process.pid)
-        alarm = _Alarm(process.pid, timeout_seconds)
+        guard = Guard(process.pid, timeout_seconds, limits, folder)
+        seen = _Seen(guard, progress, hear)
         try:
-            assert process.stdout is not None
-            seen = _Seen(process.pid, progress, hear)
             try:
                 with log.open("wb") as file:
-                    seen.read(process.stdout, file)
+                    for line in _lines(process, file, limits.log_bytes, guard):
+                        seen.note(line)
             except OSError as error:
                 unwritten = error.strerror or str(error)
-                _kill(process.pid)
-            cpu_seconds = _wait(process)
+                kill_group(process.pid)
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        except BaseException:
+            kill_group(process.pid)
+            raise
         finally:
+            # Its id is its own until it is waited for: nobody else is killed by a guard that comes late.
+            guard.cancel()
             with self._lock:
                 self._running.discard(process.pid)
-            alarm.cancel()
+            cpu_seconds = _wait(process)
         if self._ended:
             raise Interrupted
         return Ended(
             returncode=process.returncode,
-            timed_out=alarm.rang,
+            timed_out=guard.timed_out,
+            exceeded=guard.exceeded,
             seconds=time.monotonic() - started,
-            peak_memory_bytes=seen.peak_memory_bytes,
+            cpu_seconds=cpu_seconds,
+            memory_kills=_memory_kills() - kills,
+            unwritten=unwritten,
+            peak_memory_bytes=guard.peak_memory_bytes or None,
             steps=tuple(seen.steps),
             losses=tuple(seen.losses),
             seconds_per_step=seen.seconds_per_step(),
             tail=tuple(seen.tail),
-            cpu_seconds=cpu_seconds,
-            memory_kills=_memory_kills() - kills,
-            unwritten=unwritten,
         )
 
     def end_all(self) -> None:
@@ -125,59 +148,42 @@ class Processes:
         with self._lock:
             self._ended = True
             for pid in self._running:
-                _kill(pid)
-
-
-class _Alarm:
-    """Kills a process group when its time is over."""
-
-    def __init__(self, pid: int, seconds: float) -> None:
-        self.rang = False
-        self._pid = pid
-        self._timer = threading.Timer(seconds, self._ring)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def _ring(self) -> None:
-        self.rang = True
-        _kill(self._pid)
-
-    def cancel(self) -> None:
-        self._timer.cancel()
+                kill_group(pid)
 
 
 class _Seen:
     """What the parent saw go by in a child's output."""
 
-    def __init__(self, pid: int, progress: re.Pattern[str] | None, hear: Callable[[int, int, float], None]) -> None:
-        self._pid, self._progress, self._hear = pid, progress, hear
-        self.peak_memory_bytes: int | None = None
+    def __init__(self, guard: Guard, progress: re.Pattern[str] | None, hear: Callable[[int, int, float], None]) -> None:
+        self._guard, self._progress, self._hear = guard, progress, hear
         self.steps: list[int] = []
         self.losses: list[float] = []
-        self.tail: list[str] = []
+        self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._times: list[float] = []
+        self._heard = -math.inf
 
-    def read(self, output: IO[bytes], log: IO[bytes]) -> None:
-        for raw in iter(lambda: output.readline(LINE_LIMIT), b""):
-            log.write(raw)
-            line = raw.decode(errors="replace").rstrip()
-            if not self._noted(line) and line:
-                self.tail = [*self.tail[-_TAIL_LINES + 1 :], line]
+    def note(self, raw: bytes) -> None:
+        """Take note of a line: of progress, or text of which the last is kept."""
+        line = raw.decode(errors="replace").rstrip()
+        if not self._noted(line) and line:
+            self.tail.append(line)
 
     def _noted(self, line: str) -> bool:
-        """Take note of a line of progress; whatever else a run prints is text."""
-        match = self._progress.search(line) if self._progress else None
-        if match is None:
+        match = self._progress.search(line) if self._progress and len(self.steps) < _MOST_STEPS else None
+        if match is None or max(map(len, match.group("step", "steps"))) > _STEP_DIGITS:
             return False
         try:
             step, steps, loss = int(match["step"]), int(match["steps"]), float(match["loss"])
         except ValueError:
             return False
+        now = time.monotonic()
         self.steps.append(step)
         self.losses.append(loss)
-        self._times.append(time.monotonic())
-        self.peak_memory_bytes = max(self.peak_memory_bytes or 0, _peak_memory(self._pid)) or None
-        self._hear(step, steps, loss)
+        self._times.append(now)
+        if now - self._heard > _HEARD_SECONDS:
+            self._heard = now
+            self._guard.look()
+            self._hear(step, steps, loss)
         return True
 
     def seconds_per_step(self) -> float | None:
@@ -187,16 +193,37 @@ class _Seen:
         return statistics.median(rates) if rates else None
 
 
-def _peak_memory(pid: int) -> int:
-    """The largest resident set, in bytes, that the process or a descendant of it ever had; 0 where /proc is not."""
-    folder = Path(f"/proc/{pid}")
-    try:
-        lines = (folder / "status").read_text().splitlines()
-        children = [int(child) for file in folder.glob("task/*/children") for child in file.read_text().split()]
-    except OSError:
-        return 0
-    own = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
-    return max([own, *map(_peak_memory, children)])
+def _lines(process: subprocess.Popen[bytes], log: IO[bytes], most: int, guard: Guard) -> Iterator[bytes]:
+    """Give the output's lines, or pieces of one, and copy `most` bytes to the log; what prints more is ended."""
+    printed, rest = 0, b""
+    for chunk in _chunks(process):
+        log.write(chunk[: max(0, most - printed)])
+        printed += len(chunk)
+        if printed > most:
+            guard.end(f"printed more than {most / 1e6:.3g} MB")
+            continue
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+        if len(rest) >= LINE_LIMIT:
+            yield rest
+            rest = b""
+    yield rest
+
+
+def _chunks(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
+    """Give the output as it comes, to its end, or until a while after the process's if others hold it open."""
+    assert process.stdout is not None
+    last = math.inf
+    with process.stdout as output:
+        poll = select.poll()
+        poll.register(output, select.POLLIN | select.POLLHUP)
+        while time.monotonic() < last:
+            if poll.poll(_LOOK_SECONDS * 1000):
+                if not (chunk := os.read(output.fileno(), LINE_LIMIT)):
+                    return
+                yield chunk
+            if last == math.inf and os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG):
+                last = time.monotonic() + _GRACE_SECONDS
 
 
 def _wait(process: subprocess.Popen[bytes]) -> float:
@@ -213,8 +240,3 @@ def _memory_kills() -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
-
-
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)

@@ -1,0 +1,7 @@
+"""Computes for ever.
+
+Ends: took longer
+"""
+
+while True:
+    pass

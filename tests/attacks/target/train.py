@@ -1,0 +1,5 @@
+"""An honest run, which every attack replaces."""
+
+from attack import finish
+
+finish()
