@@ -29,6 +29,8 @@ from agents.statistics import (
     near_zero,
     noise_floor,
     ratio_interval,
+    read_ablation,
+    read_scale,
     screen,
     seed,
     skewness,
@@ -360,6 +362,22 @@ def test_a_baseline_is_trained_as_long_where_the_estimate_is_within_two_standard
     assert near_zero(scaled, 4) is answer
     with pytest.raises(ValueError, match="at least 2 pairs"):
         near_zero(scaled, 1)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ablation", "scale"),
+    [
+        (-0.1, 0.4, "trivial", "scale-dependent"),
+        (0.1, 0.4, "trivial", "holds"),
+        (0.1, 0.6, "mechanism", "holds"),
+        (-0.1, 0.6, "open", "open"),
+        (-0.4, -0.1, "trivial", "scale-dependent"),
+    ],
+)
+def test_what_is_read_from_a_check_after_a_win_of_one(low: float, high: float, ablation: str, scale: str) -> None:
+    """Of an ablation the interval is of what it lacks, of a scale it is of the gain; the whole of it must say so."""
+    seen = Interval(mean=(low + high) / 2, low=low, high=high)
+    assert (read_ablation(seen, 1.0), read_scale(seen, 1.0)) == (ablation, scale)
 
 
 def test_the_compute_that_a_gain_saves() -> None:
