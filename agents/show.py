@@ -57,7 +57,7 @@ def _version(version: Version, *, ended: bool) -> dict[str, Any]:
 
 
 def _with_plain_ratios(experiment: dict[str, Any]) -> dict[str, Any]:
-    """Give the measured means as numbers, and their 90 % intervals beside them."""
+    """Give the measured means as numbers, and their 80 % intervals beside them."""
     plain: dict[str, Any] = {}
     for name in ("visible_effect", "speed_ratio", "equal_time_effect"):
         interval = experiment[name]
