@@ -55,7 +55,7 @@ EffectOption = Annotated[
 ]
 ConfidenceOption = Annotated[
     Literal["standard", "relaxed", "strict"] | None,
-    typer.Option("--confidence", help="The error budget: 1, 3 or 0.6 %."),
+    typer.Option("--confidence", help="Errors: 1 %, 3 %, or 1 % over 5 tries, not 3."),
 ]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Runs side by side (default: cores over threads).")
