@@ -51,9 +51,10 @@ def too_little_work(run: Run, others: Iterable[Run]) -> str | None:
     run that skips training cannot win by that, for it is the trusted evaluation of its weights that counts.
     """
     alike = [other for other in others if other.arm == "baseline" and other.status == "done" and _alike(other, run)]
-    if not alike or run.status != "done":
+    alike = [other for other in alike if other.cpu_seconds is not None]
+    if not alike or run.status != "done" or run.cpu_seconds is None:
         return None
-    usual = median(other.cpu_seconds for other in alike)
+    usual = median(other.cpu_seconds for other in alike if other.cpu_seconds is not None)
     wall = median(other.train_seconds for other in alike)
     if run.cpu_seconds >= LEAST_WORK * usual or run.train_seconds >= LEAST_WORK * wall:
         return None

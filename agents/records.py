@@ -162,7 +162,7 @@ class Run(Record):
     seconds_per_step: float | None = None
     peak_memory_bytes: int | None = None
     train_seconds: float = 0.0
-    cpu_seconds: float = 0.0
+    cpu_seconds: float | None = None
     tokens_served: int | None = None
     weights_sha256: str | None = None
     configs: dict[str, Any] = Field(default_factory=dict)

@@ -28,6 +28,8 @@ def test_this_repositorys_own_file_fits_its_trainer() -> None:
         "trainer/draft.py",
         "trainer/evaluation.py",
         "trainer/seeds.py",
+        "trainer/serve.py",
+        "trainer/data/__init__.py",
         "agents/graph.py",
         "circle.toml",
     ):
@@ -45,6 +47,8 @@ def test_this_repositorys_own_file_fits_its_trainer() -> None:
         ("[presets.small]", "[preset_small]", "presets"),
         ("[presets.small]", "[data]\nopen = '/etc'\n[presets.small]", "below"),
         ('"{seed}"', '"{sed}"', "{sed} is not filled in"),
+        ("[presets.small]", "[data]\nserve = ['serve']\n[presets.small]", "serve needs prepare, and served"),
+        ("[presets.small]", "[data]\nserved = '../x:y'\n[presets.small]", "below"),
         ('"{seed}"', '"{"', "train.command"),
         ("timeout_minutes = 0.5", "progress = 'step ('", "no regular expression"),
         ("timeout_minutes = 0.5", "progress = 'step'", "no group named"),

@@ -60,6 +60,30 @@ def test_an_export_has_the_files_and_no_git(plain: Path) -> None:
     assert not (folder / ".git").exists() and workspace.export(workspace.head()) == folder
 
 
+def test_a_restored_tree_is_the_bases_but_for_what_may_be_edited(plain: Path, tmp_path: Path) -> None:
+    """A file that may be edited can be changed, added or gone; a link is not followed, nor is it there."""
+    workspace = GitWorkspace(plain)
+    base = workspace.head()
+    names = ("settings.py", "train.py", "new.py", "é.py", "other.txt")
+    for name in names:
+        (plain / name).write_text("x = 1\n")
+    (plain / "model.py").unlink()
+    (plain / "evaluate.py").unlink()
+    (plain / "link.py").symlink_to("/etc/passwd")
+    git(plain, "add", "-A")
+    git(plain, "commit", "-qm", "All at once")
+    commit = workspace.head()
+    editable = {"settings.py", "new.py", "é.py", "model.py", "link.py"}
+    workspace.restore(commit, base, editable.__contains__, tmp_path / "tree")
+    tree = {file.name: file.read_text() for file in (tmp_path / "tree").iterdir()}
+    assert tree.keys() == {"circle.toml", "evaluate.py", "settings.py", "train.py", "new.py", "é.py"}
+    assert tree["settings.py"] == tree["new.py"] == tree["é.py"] == "x = 1\n"
+    for name in ("evaluate.py", "train.py", "circle.toml"):
+        assert tree[name] == git(plain, "show", f"{base}:{name}")
+    workspace.restore(base, base, editable.__contains__, tmp_path / "base")
+    assert (tmp_path / "base" / "model.py").read_text() == git(plain, "show", f"{base}:model.py")
+
+
 def test_the_tree_hash_is_of_the_named_paths_alone(plain: Path, diff: str) -> None:
     workspace = GitWorkspace(plain)
     base = workspace.head()

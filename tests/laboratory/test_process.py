@@ -48,6 +48,23 @@ def test_the_memory_of_a_process_in_a_process_is_seen(tmp_path: Path) -> None:
     assert ended.peak_memory_bytes is not None and ended.peak_memory_bytes > 90_000_000
 
 
+@pytest.mark.parametrize("way", ["subprocess.run", "subprocess.Popen"])
+def test_the_work_of_a_process_in_a_process_is_seen(tmp_path: Path, way: str) -> None:
+    """Of one that was waited for, and of one that still runs; as of the last line of progress."""
+    inner = "import time\nwhile time.process_time() < 0.5: pass\nprint('step 1/1 loss 1', flush=True)"
+    after = "\nprint('step 1/1 loss 1')" if way == "subprocess.run" else "\nchild.wait()"
+    ended = watch(tmp_path, f"import subprocess, sys\nchild = {way}([sys.executable, '-c', {inner!r}]){after}")
+    assert ended.cpu_seconds is not None and 0.5 <= ended.cpu_seconds < 2
+    assert watch(tmp_path, "print('no step')").cpu_seconds is None
+
+
+def test_a_log_that_cannot_be_written_ends_the_process(tmp_path: Path) -> None:
+    """/dev/full is a full disk; the process is not left to itself."""
+    (tmp_path / "log.txt").symlink_to("/dev/full")
+    ended = watch(tmp_path, "import itertools\nfor number in itertools.count(): print('x' * 1000)")
+    assert (ended.returncode, ended.unwritten) == (-9, "No space left on device")
+
+
 def test_a_loss_that_is_no_number_is_divergence(tmp_path: Path) -> None:
     ended = watch(tmp_path, "print('step 1/2 loss 1.0'); print('step 2/2 loss nan')")
     assert ended.diverged and ended.seconds_per_step is None
