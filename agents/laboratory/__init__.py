@@ -1,1 +1,1 @@
-"""Where runs are trained: `local` on this machine; `sandbox` is what protects the machine from them."""
+"""Where runs are trained: `local` on this machine; `sandbox` protects it from them, `trees` and `data` are all they see."""

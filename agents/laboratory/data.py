@@ -91,7 +91,7 @@ class RunData:
         if not self.target.data.serve:
             return
         wanted = dict.fromkeys((order.train_tokens, order.seed) for order in orders)
-        missing = [key for key in wanted if key not in self._served]
+        missing = [key for key in wanted if not self._intact(key)]
         for tokens in dict.fromkeys(tokens for tokens, _ in missing):
             self._draw(tokens, [seed for number, seed in missing if number == tokens])
         spare = [key for key in self._served if key not in wanted]
@@ -109,6 +109,10 @@ class RunData:
         """Remove what was served: it can be drawn again."""
         self._served.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _intact(self, key: tuple[int, int]) -> bool:
+        given = self._served.get(key)
+        return given is not None and given.snapshot is not None and not given.snapshot.changed()
 
     def _draw(self, tokens: int, seeds: Sequence[int]) -> None:
         self.folder.mkdir(exist_ok=True)

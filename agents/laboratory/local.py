@@ -7,10 +7,8 @@ import importlib.util
 import json
 import math
 import os
-import platform
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +16,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -26,6 +23,7 @@ from agents.errors import Interrupted, LaboratoryError
 from agents.journal import Journal
 from agents.laboratory.data import Given, RunData
 from agents.laboratory.faults import machine_fault
+from agents.laboratory.machine import fingerprint
 from agents.laboratory.measurement import (
     Evaluator,
     Measured,
@@ -70,7 +68,7 @@ class LocalLaboratory:
         """Return a hash of all that decides a baseline run but its seed: code, data, scale, machine."""
         self._data.prepare()
         code = self.workspace.tree_sha256(base, self.target.paths.training)
-        return digest([code, self._data.sha256, preset, train_tokens, self._fingerprint])[:16]
+        return digest([code, self._data.sha256, preset, train_tokens, fingerprint(self.target.train.threads)])[:16]
 
     def recorded_baseline(self, key: str) -> tuple[Run, ...]:
         """Return the floor's runs on record under this key; a damaged record is as good as none."""
@@ -143,13 +141,14 @@ class LocalLaboratory:
         )
         given, out_of_reach = self._data.of(order), self.sandbox.name == "bubblewrap"
         tree, ended = self._attempt(order, given)
-        fault = machine_fault(ended, out_of_reach=out_of_reach)
+        fault = again = machine_fault(ended, out_of_reach=out_of_reach)
         if fault:
             tree, ended = self._attempt(order, given)
             again = machine_fault(ended, out_of_reach=out_of_reach)
             if again and not ended.memory_kills:
                 raise LaboratoryError(f"The {order.stage} run with seed {order.seed} was ended twice: {again}.")
-        run = self._measured(order, given, tree, ended).model_copy(update={"fault": fault})
+        run = self._measured(order, given, tree, ended)
+        run = run.model_copy(update={"fault": fault, "error": again or run.error})
         self.report("run ended", key=order.key, run=run)
         if not order.keep_weights and run.status == "done":
             _drop_weights(self._output(order), self.target.metric.weights)
@@ -295,16 +294,6 @@ class LocalLaboratory:
         kept = ("CUDA_VISIBLE_DEVICES", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
         return dict.fromkeys(names, threads) | {name: os.environ[name] for name in kept if name in os.environ}
 
-    @cached_property
-    def _fingerprint(self) -> dict[str, Any]:
-        return {
-            "python": platform.python_version(),
-            "packages": {name: _version(name) for name in ("torch", "numpy")},
-            "processor": _processor(),
-            "accelerators": _accelerators(),
-            "threads": self.target.train.threads,
-        }
-
     def _record(self, key: str) -> Path:
         return self.home / "baselines" / f"{key}.json"
 
@@ -337,27 +326,3 @@ def _status(ended: Ended) -> tuple[RunStatus, str | None]:
 def _drop_weights(output: Path, pattern: str) -> None:
     for file in output.glob(pattern) if pattern else ():
         file.unlink()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    wanted = ("model name", "flags")
-    return digest(sorted({line for line in lines if line.startswith(wanted)}))[:16]
-
-
-def _accelerators() -> list[str]:
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    query = [program, "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"]
-    return subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()

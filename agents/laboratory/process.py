@@ -40,8 +40,8 @@ class Ended:
     """How a process ended and what was seen of it. Times in seconds, memory in bytes.
 
     `exceeded` is one sentence about the limit for which it was ended. The peak memory is the largest that the process
-    or a descendant of it was seen to have had; None if none was seen. CPU seconds are of the process
-    and its descendants, as long as they were seen; None where nothing was. `memory_kills` is how many processes the kernel killed for want of memory meanwhile, `unwritten` why
+    or a descendant of it was seen to have had, CPU seconds are of all of them as long as they were seen; None if
+    nothing was. `memory_kills` is how many processes the kernel killed for want of memory meanwhile, `unwritten` why
     the log could not be written, which ended the process.
     """
 

@@ -229,6 +229,8 @@ def test_without_a_sandbox_a_run_that_changes_its_data_is_refused(serving: Path,
     code = telling("(data / 'open' / 'train.txt').write_text('7 7 7')")
     (run,) = lab.run([order(version(serving, code))])
     assert (run.status, run.error) == ("refused", "the data served to the run was changed while it ran: open/train.txt")
+    (clean,) = lab.run([Order("baseline", "screen", run.seed, lab.base, run.train_tokens)])
+    assert clean.status == "done", "the next run with the seed is served anew"
 
 
 def test_weights_of_another_seed_are_refused(plain: Path, laboratory: Open) -> None:
