@@ -1,1 +1,1 @@
-"""Where runs are trained: `local` on this machine; `sandbox` protects it from them, `trees` and `data` are all they see."""
+"""Where runs are trained: `local` on this machine, which `sandbox` protects; `trees` and `data` are all they see."""
