@@ -6,13 +6,10 @@ the fixture `in_process`, where a fresh namespace stands for a fresh process.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import math
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +19,10 @@ import torch
 from safetensors.numpy import save_file
 
 from agents.evaluation import evaluate
-from agents.evaluation.__main__ import main
 from agents.evaluation.scoring import blocks_of, cross_entropy
+from tests.evaluation.bench import LENGTH, PASSED, VOCABULARY, Bench, InProcess
 
 ROOT = Path(__file__).parents[2]
-VOCABULARY, LENGTH = 17, 24
-PASSED = dict.fromkeys(("finite", "causal", "batch_invariant", "stateless"), True)
 # The next token follows from the last by this rule nine times out of ten, else it is any token.
 BIGRAM = """
 import torch
@@ -43,86 +38,6 @@ import torch
 def load(run):
     return lambda tokens: torch.zeros(*tokens.shape, 17)
 """
-
-
-@dataclass
-class Bench:
-    """A tree, a run folder and two token files, and the command that evaluates them."""
-
-    folder: Path
-
-    def write(self, code: str) -> None:
-        (self.folder / "tree" / "model.py").write_text(code)
-
-    def arguments(self, *options: str, name: str = "model:load") -> list[str]:
-        arguments = ["--model", name, "--tree", str(self.folder / "tree"), "--run", str(self.folder / "run")]
-        arguments += ["--weights", "weights.safetensors"]
-        arguments += ["--vocabulary", str(VOCABULARY), "--sequence_length", str(LENGTH), "--batch", "8"]
-        for split in ("visible", "hidden"):
-            arguments += ["--tokens", f"{split}={self.folder / split}.bin"]
-        return [*arguments, *options]
-
-    def evaluate(self, code: str, *options: str) -> Any:
-        """Return what the evaluator prints of a model."""
-        self.write(code)
-        with contextlib.redirect_stdout(io.StringIO()) as printed:
-            assert main(self.arguments(*options)) == 0
-        return json.loads(printed.getvalue())
-
-    def sentence(self, code: str, *options: str, name: str = "model:load") -> str:
-        """Return the one sentence that the evaluator has for a model that cannot be scored."""
-        self.write(code)
-        with contextlib.redirect_stderr(io.StringIO()) as complaint:
-            assert main(self.arguments(*options, name=name)) == 1
-        assert complaint.getvalue().count("\n") == 1
-        return complaint.getvalue()
-
-
-class InProcess:
-    """Stands for a ServedModel: the tree's model in this process."""
-
-    def __init__(self, card: Any, sandbox: Any) -> None:
-        self._card = card
-
-    def __enter__(self) -> InProcess:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def wait(self) -> None:
-        namespace: dict[str, Any] = {}
-        exec((self._card.tree / "model.py").read_text(), namespace)
-        self._model = namespace["load"](self._card.folder)
-
-    def logits(self, tokens: Any) -> Any:
-        with torch.no_grad():
-            answer = self._model(torch.from_numpy(tokens)).float().numpy()
-        return answer.reshape(-1, self._card.vocabulary)
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "ServedModel", InProcess)
-
-
-def tokens(count: int, seed: int) -> np.ndarray[Any, np.dtype[np.uint16]]:
-    chance = np.random.default_rng(seed)
-    ids = chance.integers(VOCABULARY, size=count)
-    for i in range(1, count):
-        if chance.random() < 0.9:
-            ids[i] = (ids[i - 1] * 3 + 1) % VOCABULARY
-    return ids.astype("<u2")
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    (tmp_path / "tree").mkdir()
-    (tmp_path / "run").mkdir()
-    tokens(1500, seed=1).tofile(tmp_path / "visible.bin")
-    tokens(700, seed=2).tofile(tmp_path / "hidden.bin")
-    save_file({"nothing": np.zeros(1, np.float32)}, tmp_path / "run" / "weights.safetensors")
-    return Bench(tmp_path)
 
 
 def save_bigram(bench: Bench) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -152,15 +67,21 @@ def test_a_bigram_model_has_the_loss_that_a_hand_computes(bench: Bench) -> None:
 
 
 def test_the_program_prints_one_object_or_one_sentence(bench: Bench) -> None:
-    """However much the model prints, and without checks unless they are asked for."""
+    """However much the model prints and whatever it does to what it shares; no checks unless they are asked for."""
     noise = """
 import os, subprocess
 print("x" * 1_000_000, flush=True)
 os.write(1, b'{"values": {"visible": 0.0}}')
 subprocess.run(["echo", "visible: 0"])
 assert os.read(0, 1) == b""
+for descriptor in os.listdir("/proc/self/fd"):
+    try:
+        os.ftruncate(int(descriptor), 0)
+    except OSError:
+        pass
 """
     printed = json.loads(program(bench, NOTHING + noise, returncode=0).stdout)
+    assert printed["parameters"] == 1
     assert printed["values"]["hidden"] == pytest.approx(math.log(VOCABULARY))
     assert printed["checks"] == {"finite": True}
     said = program(bench, r"raise RuntimeError('a \x1b[31mbad day')", returncode=1).stderr
@@ -380,7 +301,8 @@ def test_tokens_cannot_be_read_by_the_model(bench: Bench) -> None:
     (bench.folder / "hidden.bin").rename(kept)
     (bench.folder / "hidden.bin").symlink_to(kept)
     places = [str(bench.folder / name) for name in ("hidden.bin", "visible.bin", "run/kept.bin")]
-    places.append(str(ROOT / "agents" / "errors.py"))
+    (bench.folder / "run" / "cache.pt").write_bytes(b"what a run may have left beside its weights")
+    places += [str(bench.folder / "run" / "cache.pt"), str(ROOT / "agents" / "errors.py")]
     spy = f"""
 import torch
 
