@@ -150,10 +150,15 @@ def measure(bench: Bench, repeats: int) -> Iterator[tuple[str, float | None, flo
             laps.setdefault(name, []).append(float(seconds))
     yield from ((name, min(seconds), None) for name, seconds in laps.items())
     yield "scorer: softmax and loss", blocks * score(batch * length, vocabulary, repeats), None
-    for name, options in (("one evaluation", []), ("one evaluation with the checks", ["--checks"])):
-        cpu, _ = smallest(repeats, lambda: call(bench.evaluator(*options, "--sandbox", "none")))
-        _, wall = smallest(repeats, lambda: call(bench.evaluator(*options)))
-        yield f"**{name}**", cpu, wall
+    yield "**one evaluation**", *whole(bench, repeats)
+    yield "**one evaluation with the checks**", *whole(bench, repeats, "--checks")
+
+
+def whole(bench: Bench, repeats: int, *options: str) -> tuple[float, float]:
+    """Return the CPU seconds of the program without a sandbox and its wall seconds in one."""
+    cpu, _ = smallest(repeats, lambda: call(bench.evaluator(*options, "--sandbox", "none")))
+    _, wall = smallest(repeats, lambda: call(bench.evaluator(*options)))
+    return cpu, wall
 
 
 def score(rows: int, vocabulary: int, repeats: int) -> float:

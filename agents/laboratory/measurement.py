@@ -163,7 +163,7 @@ class Evaluator:
         command = [sys.executable, "-P", "-m", "agents.evaluation", "--tree", str(tree), "--run", str(output)]
         command += ["--weights", str(weights), "--settings", evaluation.settings, "--model", evaluation.model]
         command += ["--vocabulary", str(self._vocabulary()), "--sequence_length", str(self.preset.sequence_length)]
-        command += ["--budget_mb", str(evaluation.budget_mb), "--seed", str(self._chance(order.seed))]
+        command += ["--budget_mb", str(evaluation.budget_mb), "--seed", str(self.chance_of(order.seed))]
         command += ["--threads", str(self.target.train.threads), "--sandbox", self.sandbox.name]
         for split in order.splits:
             command += ["--tokens", f"{split}={self.data / evaluation.tokens[split]}"]
@@ -175,7 +175,7 @@ class Evaluator:
         values: dict[Split, float] = {split: float(answer["values"][split]) for split in order.splits}
         return Measured(values, sum(answer["tokens_scored"].values()), answer["parameters"])
 
-    def _chance(self, seed: int) -> int:
+    def chance_of(self, seed: int) -> int:
         """Return the seed of what the evaluation draws: both arms of a pair have the same, and no run can know it."""
         return int(digest([self.secret, seed])[:16], 16)
 
