@@ -196,12 +196,14 @@ def _report(trial: Trial) -> Ending | None:
 
 
 def _fresh_pairs(trial: Trial, stage: Literal["confirm", "report"], first: int, last: int) -> bool:
-    """Train both arms on the bank's seeds first..last; False where the budget or a run failed."""
+    """Train both arms on the bank's seeds first..last; False where the budget or a run failed.
+
+    Of every batch one model is checked: what looks ahead for some seeds only has to pass more than once.
+    """
     seeds = trial.seeds(trial.bank, first, last)
     old = [trial.order("baseline", "confirm", number, "hidden") for number in seeds]
     new = [trial.order("experiment", "confirm", number, "hidden") for number in seeds]
-    if first == 0:
-        new[0] = replace(new[0], checked=True, keep_weights=True)
+    new[0] = replace(new[0], checked=True, keep_weights=first == 0)
     runs = trial.train([*old, *new])
     if runs is None:
         return False
