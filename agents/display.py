@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from agents.plain_text import plain
 from agents.records import Experiment, Run
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Display:
 
     def _say(self, subject: str, text: str) -> None:
         self._console.print(f"[bold]{subject:<11}[/bold]", end="", highlight=False)
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(plain(text), markup=False, highlight=False, soft_wrap=True)
 
     def _on_node(self, name: str) -> None:
         self._node = name

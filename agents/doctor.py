@@ -62,7 +62,7 @@ def _torch() -> Check:
 def _sandbox() -> str:
     from agents.laboratory.sandbox import choose
 
-    return choose(unprotected=False).name
+    return f"{choose(unprotected=False).name}, which held the attacks that were tried"
 
 
 def _disk(root: Path) -> Check:

@@ -249,7 +249,10 @@ def _changes(repo: Repo, base: str, commit: str) -> Iterator[tuple[bytes, bytes,
 
 def _write_files(repo: Repo, tree: str, folder: Path) -> None:
     with tarfile.open(fileobj=BytesIO(_bytes(repo, "archive", "--format=tar", tree))) as tar:
-        tar.extractall(folder, filter="data")
+        try:
+            tar.extractall(folder, filter="data")
+        except OSError as error:
+            raise TargetError(f"The commit has a file that cannot be written here: {error.strerror}.") from error
 
 
 def _bytes(repo: Repo, command: str, *arguments: str) -> bytes:

@@ -29,8 +29,8 @@ _DEFAULTS = Limits()
 _MOST_STEPS = 1_000_000
 _STEP_DIGITS = 15
 _HEARD_SECONDS = 0.05
-# How often a silent process is looked at, in seconds, and how long output may still come from what outlives a process
-# that nothing protects from.
+# How often a silent process is looked at, and how long output may still come from what outlives one that nothing
+# protects from.
 _LOOK_SECONDS = 0.5
 _GRACE_SECONDS = 10.0
 
@@ -194,7 +194,7 @@ class _Seen:
 
 
 def _lines(process: subprocess.Popen[bytes], log: IO[bytes], most: int, guard: Guard) -> Iterator[bytes]:
-    """Give the output's lines, or pieces of one, and copy `most` bytes to the log; what prints more is ended."""
+    """Give the output's lines that are not empty, or pieces of one, and copy `most` bytes to the log; what prints more is ended."""
     printed, rest = 0, b""
     for chunk in _chunks(process):
         log.write(chunk[: max(0, most - printed)])
@@ -203,7 +203,7 @@ def _lines(process: subprocess.Popen[bytes], log: IO[bytes], most: int, guard: G
             guard.end(f"printed more than {most / 1e6:.3g} MB")
             continue
         *lines, rest = (rest + chunk).split(b"\n")
-        yield from lines
+        yield from filter(None, lines)
         if len(rest) >= LINE_LIMIT:
             yield rest
             rest = b""

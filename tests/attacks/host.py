@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -94,6 +95,8 @@ class Host:
     root: Path
     base: str = ""
     listeners: dict[str, socket.socket] = field(default_factory=dict)
+    free_port: int = 0
+    over: threading.Event = field(default_factory=threading.Event)
 
     @property
     def workspace(self) -> GitWorkspace:
@@ -101,7 +104,7 @@ class Host:
 
     def state(self) -> dict[str, str]:
         """What every file is, its kind, mode, owner, time and bytes; not the laboratory's own record of the runs."""
-        found = {}
+        found: dict[str, str] = {}
         for folder, folders, files in os.walk(self.root):
             if "lab" in folders:
                 folders.remove("lab")
@@ -109,6 +112,12 @@ class Host:
                 str(path.relative_to(self.root)): _state(path) for path in map(Path(folder).joinpath, folders + files)
             }
         return found
+
+    def call(self) -> None:
+        """Try, again and again, whether somebody serves the port that was free."""
+        while not self.over.wait(0.2):
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.free_port), 0.1).close()
 
     def arrived(self) -> list[str]:
         """What came in at the host's sockets since the last look."""
@@ -133,9 +142,12 @@ def host() -> Iterator[Host]:
         made = Host(Path(folder))
         try:
             _furnish(made, bystander.pid)
+            caller = threading.Thread(target=made.call, daemon=True)
+            caller.start()
             yield made
             assert bystander.poll() is None, "the bystander was ended"
         finally:
+            made.over.set()
             bystander.kill()
             for listener in made.listeners.values():
                 listener.close()
@@ -179,7 +191,7 @@ def _given(made: Host, bystander: int) -> dict[str, Any]:
         if listener.type == socket.SOCK_STREAM:
             listener.listen()
     with socket.create_server(("127.0.0.1", 0)) as free:
-        free_port = free.getsockname()[1]
+        made.free_port = free.getsockname()[1]
     return {
         "home": str(made.root / "home"),
         "repository": str(made.root / "repository"),
@@ -196,7 +208,7 @@ def _given(made: Host, bystander: int) -> dict[str, Any]:
         "unix_datagram": str(made.root / "unix_datagram"),
         "port": sockets["port"].getsockname()[1],
         "udp_port": sockets["udp_port"].getsockname()[1],
-        "free_port": free_port,
+        "free_port": made.free_port,
         "filters_calls": False,
     }
 

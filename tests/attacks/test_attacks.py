@@ -29,7 +29,7 @@ CONTROLS = (
         "read/by_other_programs",
     ),
     *("write/by_link", "write/by_hard_link", "write/rename_over", "write/new_settings", "write/git", "write/bytecode"),
-    *("write/own_tree", "write/data", "write/metadata", "write/descriptor", "write/log", "process/trace"),
+    *("write/own_tree", "write/data", "write/metadata", "write/descriptor", "write/log"),
     *("network/local_port", "network/udp", "network/unix_socket", "network/abstract_socket", "network/listen"),
 )
 

@@ -12,12 +12,17 @@ import pytest
 
 from agents.errors import Interrupted
 from agents.laboratory.process import Ended, Processes
+from agents.settings import Limits
 
+DEFAULTS = Limits()
 PROGRESS = re.compile(r"step (?P<step>\d+)/(?P<steps>\d+) loss (?P<loss>\S+)")
 
 
-def watch(folder: Path, code: str, seconds: float = 30.0, processes: Processes | None = None) -> Ended:
-    """Watch a Python program to its end."""
+def watch(
+    folder: Path, code: str, seconds: float = 30.0, processes: Processes | None = None, limits: Limits = DEFAULTS
+) -> Ended:
+    """Watch a Python program to its end; it may write `written` in the folder."""
+    (folder / "written").mkdir(exist_ok=True)
     return (processes or Processes()).watch(
         [sys.executable, "-u", "-c", code],
         cwd=folder,
@@ -25,6 +30,8 @@ def watch(folder: Path, code: str, seconds: float = 30.0, processes: Processes |
         timeout_seconds=seconds,
         environment=os.environ,
         progress=PROGRESS,
+        limits=limits,
+        folder=folder / "written",
     )
 
 
@@ -104,3 +111,56 @@ def test_ending_all_says_nothing_of_what_was_ended(tmp_path: Path) -> None:
     timer.join()
     with pytest.raises(Interrupted):
         watch(tmp_path, "print('never started')", processes=processes)
+
+
+@pytest.mark.parametrize(
+    ("limits", "code", "sentence"),
+    [
+        (Limits(memory_gb=0.1), "x = [b'x' * 10**8 for _ in range(3)]", "the run used more than 0.1 GB of memory"),
+        (Limits(processes=3), "import os; os.fork(); os.fork()", "the run had more than 3 processes and threads"),
+        (Limits(disk_gb=0.001), "open('written/a', 'wb').write(bytes(2_000_000))", "the run wrote more than 0.001 GB"),
+        (Limits(files=3), "[open(f'written/{n}', 'w') for n in range(9)]", "the run made more than 3 files"),
+        (Limits(log_mb=0.1), "print('x' * 200_000)", "the run printed more than 0.1 MB"),
+    ],
+    ids=["memory", "processes", "disk", "files", "log"],
+)
+def test_a_limit_ends_a_run_with_a_sentence(limits: Limits, code: str, sentence: str, tmp_path: Path) -> None:
+    ended = watch(tmp_path, f"{code}\nimport threading; threading.Event().wait()", limits=limits)
+    assert ended.exceeded is not None and ended.exceeded.startswith(sentence) and ended.exceeded.endswith("was ended")
+    assert ended.returncode < 0 and not ended.timed_out and (tmp_path / "log.txt").stat().st_size <= 100_000
+
+
+def test_memory_that_forks_share_counts_once(tmp_path: Path) -> None:
+    """Four processes that see the same 100 MB hold 100 MB."""
+    code = "import os, time\nx = b'x' * 10**8\nos.fork(); os.fork(); time.sleep(1)"
+    assert watch(tmp_path, code, limits=Limits(memory_gb=0.25)).exceeded is None
+
+
+def test_what_breaks_no_limit_is_left_alone(tmp_path: Path) -> None:
+    ended = watch(tmp_path, "import time; open('written/a', 'w').write('1'); time.sleep(0.6); print('done')")
+    assert (ended.returncode, ended.exceeded, ended.tail) == (0, None, ("done",))
+    assert ended.peak_memory_bytes is not None
+
+
+def test_numbers_that_cannot_be_reckoned_with_are_text(tmp_path: Path) -> None:
+    ended = watch(tmp_path, "for s in ('1' + '0' * 400, '2' + '0' * 400): print(f'step {s}/2 loss 1')")
+    assert ended.steps == () and ended.seconds_per_step is None
+
+
+def test_a_flood_of_progress_is_heard_now_and_then(tmp_path: Path) -> None:
+    heard: list[int] = []
+    Processes().watch(
+        [sys.executable, "-c", "for s in range(1, 20_001): print(f'step {s}/20000 loss 1')"],
+        cwd=tmp_path,
+        log=tmp_path / "log.txt",
+        timeout_seconds=30,
+        environment=os.environ,
+        progress=PROGRESS,
+        hear=lambda step, steps, loss: heard.append(step),
+    )
+    assert 1 <= len(heard) < 2000
+
+
+def test_a_process_that_closes_its_output_is_still_watched(tmp_path: Path) -> None:
+    code = "import os, threading; os.close(1); os.close(2); threading.Event().wait()"
+    assert watch(tmp_path, code, seconds=1.0).timed_out

@@ -95,10 +95,10 @@ def limited(command: Sequence[str], limits: Limits) -> list[str]:
     It has no environment but where libraries lie: from inside, what starts the sandbox may be seen.
     """
     kept = [f"{name}={os.environ[name]}" for name in _LIBRARIES if name in os.environ]
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = limits.open_files if most == resource.RLIM_INFINITY else min(limits.open_files, most)
-    ulimits = f"ulimit -c 0 && ulimit -n {files} && ulimit -f {limits.disk_bytes // _FILE_BLOCK}"
-    script = f'{ulimits} && {{ echo 1000 > /proc/self/oom_score_adj; }} 2> /dev/null; exec "$0" "$@"'
+    files = _at_most(limits.open_files, resource.RLIMIT_NOFILE)
+    blocks = _at_most(limits.disk_bytes, resource.RLIMIT_FSIZE) // _FILE_BLOCK
+    ulimits = f"ulimit -c 0 && ulimit -n {files} && ulimit -f {blocks} || exit 125"
+    script = f'{ulimits}; {{ echo 1000 > /proc/self/oom_score_adj; }} 2> /dev/null; exec "$0" "$@"'
     return ["/usr/bin/env", "-i", *kept, "/bin/sh", "-c", script, *command]
 
 
@@ -111,6 +111,12 @@ def pythons() -> Iterator[Path]:
 def accelerators() -> list[Path]:
     """The devices of NVIDIA's driver."""
     return sorted(Path("/dev").glob("nvidia*"))
+
+
+def _at_most(wanted: int, kind: int) -> int:
+    """What is wanted, or less if this process itself may have less."""
+    _, most = resource.getrlimit(kind)
+    return wanted if most == resource.RLIM_INFINITY else min(wanted, most)
 
 
 def _real(path: Path) -> Path:

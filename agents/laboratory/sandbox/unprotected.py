@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agents.laboratory.sandbox.sandbox import Confinement, Sandbox
+from agents.laboratory.sandbox.sandbox import Confinement, Sandbox, limited
 
 
 class Unprotected(Sandbox):
@@ -14,4 +14,4 @@ class Unprotected(Sandbox):
 
     def confine(self, command: Sequence[str], to: Confinement) -> list[str]:
         variables = (f"{name}={value}" for name, value in to.variables.items())
-        return ["env", "-i", "-C", str(to.cwd), *variables, *command]
+        return limited(["/usr/bin/env", "-i", "-C", str(to.cwd), *variables, *command], to.limits)

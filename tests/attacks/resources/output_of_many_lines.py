@@ -1,4 +1,4 @@
-"""Prints empty lines, a million a second, so that the reader has no time for anything else.
+"""Prints the shortest lines, a million a second, so that the reader has no time for anything else.
 
 Ends: printed more than 2 MB
 """
@@ -6,4 +6,4 @@ Ends: printed more than 2 MB
 import os
 
 while True:
-    os.write(1, b"\n" * 60_000)
+    os.write(1, b"\nx\n" * 20_000)

@@ -1,0 +1,81 @@
+"""How many attacks each sandbox of this machine blocks, and what its start costs: `python -m benchmarks.attacks`.
+
+Every attack of tests/attacks is run as a patch's training run is, on a host with decoys. What got through is named.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from agents.laboratory.sandbox import Sandbox, backends
+from agents.laboratory.sandbox.trial import complaint
+from tests.attacks.host import CATEGORIES, Host, Range, attacks, host
+
+_STARTS = 20
+
+
+def main() -> None:
+    """Print a row for each backend and category, and one for each attack that got through."""
+    os.environ["ANTHROPIC_API_KEY"] = "swordfish"
+    for sandbox in {sandbox.name: sandbox for sandbox in backends()}.values():
+        with host() as made:
+            _print_blocked(sandbox, made)
+        _print_costs(sandbox)
+
+
+def _print_blocked(sandbox: Sandbox, made: Host) -> None:
+    ranged = Range(made, sandbox)
+    blocked = tried = 0
+    through: list[str] = []
+    for category in CATEGORIES:
+        before = blocked
+        found = attacks(category)
+        for attack in found:
+            if how := ranged.run(attack).through(attack):
+                through.append(f"  {attack.name}: {how}")
+            else:
+                blocked += 1
+        tried += len(found)
+        print(f"{sandbox.name:<12} {category:<10} {blocked - before:>3} of {len(found)} blocked", flush=True)
+    print(f"{sandbox.name:<12} {'all':<10} {blocked:>3} of {tried} blocked")
+    print("\n".join(through) or "  none got through")
+
+
+def _print_costs(sandbox: Sandbox) -> None:
+    bare = [sys.executable, "-I", "-S", "-c", ""]
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder).resolve()
+        inside = sandbox.wrap(bare, cwd=place, writable=[place])
+        wall, cpu = (within - without for within, without in zip(_start(inside), _start(bare), strict=True))
+    began = time.perf_counter()
+    assert complaint(sandbox) == ""
+    trial = time.perf_counter() - began
+    print(f"{sandbox.name:<12} start-up {wall * 1000:.0f} ms ({cpu * 1000:.0f} ms of CPU), trial {trial * 1000:.0f} ms")
+
+
+def _start(command: Sequence[str]) -> tuple[float, float]:
+    """Return the medians of the wall and the CPU seconds of a command."""
+    walls, cpus = [], []
+    for _ in range(_STARTS):
+        began, before = time.perf_counter(), _cpu()
+        subprocess.run(command, check=True, capture_output=True)
+        walls.append(time.perf_counter() - began)
+        cpus.append(_cpu() - before)
+    return statistics.median(walls), statistics.median(cpus)
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    main()
