@@ -194,7 +194,7 @@ class _Seen:
 
 
 def _lines(process: subprocess.Popen[bytes], log: IO[bytes], most: int, guard: Guard) -> Iterator[bytes]:
-    """Give the output's lines that are not empty, or pieces of one, and copy `most` bytes to the log; what prints more is ended."""
+    """Give what is no empty line, in pieces if it is long; copy `most` bytes to the log, and end what prints more."""
     printed, rest = 0, b""
     for chunk in _chunks(process):
         log.write(chunk[: max(0, most - printed)])
