@@ -137,8 +137,7 @@ class _Changes:
             return False
         off, on = (node.body, node.orelse) if truth else (node.orelse, node.body)
         base = {ast.dump(old) for old in ast.walk(self.before) if isinstance(old, ast.expr)}
-        computes = any(isinstance(part, ast.Call | ast.BinOp) for part in ast.walk(off))
-        if isinstance(on, ast.Constant) or not computes:
+        if isinstance(on, ast.Constant) or not any(map(_computes, ast.walk(off))):
             return False
         return ast.dump(off) not in base and ast.dump(on) in base
 
@@ -220,6 +219,11 @@ class _Unsigned(ast.NodeTransformer):
 
 def _unsigned(statement: ast.stmt) -> str:
     return ast.dump(_Unsigned().visit(copy.deepcopy(_without_blocks(statement))))
+
+
+def _computes(node: ast.AST) -> bool:
+    """Whether a node makes something of something; a call without arguments, as nn.Identity(), only builds."""
+    return isinstance(node, ast.BinOp) or (isinstance(node, ast.Call) and bool(node.args or node.keywords))
 
 
 def _brief(statement: ast.stmt) -> str:

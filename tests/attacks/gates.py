@@ -1,0 +1,307 @@
+"""What Circle makes of a patch: every layer is asked by itself, as if the layers before it were not there.
+
+A case is NAME.diff in cheats/ or honest/, with its flags and its words in the folder's .toml file. It goes through the
+product's own parts: the mechanical review, runs in the sandbox, the comparison of the regression, the trusted
+evaluation with its checks. Only the seeds are few: a gain is one that stands out of the noise of independent arms.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tomllib
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Self
+
+from agents.journal import Journal
+from agents.laboratory.local import LocalLaboratory
+from agents.laboratory.sandbox import Unprotected
+from agents.nodes.regression import compare
+from agents.ports import Order, silent
+from agents.records import Arm, Flag, Patch, Plan, Record, Regression, Run, Split, Stage, Version
+from agents.researchers.catalogue import IDEAS, Catalogue
+from agents.review import mechanical_issues
+from agents.session import Home, measuring
+from agents.settings import Target
+from agents.statistics import ratio_interval, seed
+from tests.sessions import ROOT, git
+
+ATTACKS = Path(__file__).parent
+LAYERS = ("review", "regression", "sandbox", "evaluation", "hidden split", "equal time")
+PRESET = "smoke"
+SECRET = b"the seeds of the gates"
+STANDARD_ERRORS = 3
+BOTH: tuple[Split, ...] = ("visible", "hidden")
+
+
+class Case(Record):
+    """A patch and what it claims. `breaks` is the principle that a cheat breaks, empty for an honest patch.
+
+    `pairs` are the seeds that its gain is measured on; `tuned_on` is a seed that its author knew, where the naive gain
+    is measured instead.
+    """
+
+    name: str
+    flags: tuple[Flag, ...]
+    pretends: str
+    breaks: str = ""
+    pairs: int = 1
+    tuned_on: int | None = None
+    diff: str = ""
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that would come with the patch."""
+        return Plan(title=self.pretends, hypothesis=self.pretends, method="", flags=self.flags, criteria="")
+
+    @property
+    def values(self) -> tuple[tuple[str, bool | int | float | str], ...]:
+        """The flags of the experiment's arm."""
+        return tuple((flag.name, flag.value) for flag in self.flags)
+
+
+def read_cases(folder: str) -> list[Case]:
+    """Return the cases of a folder beside this file, in the order of its table."""
+    place = ATTACKS / folder
+    table = tomllib.loads((place / f"{folder}.toml").read_text(encoding="utf-8"))
+    return [
+        Case.model_validate({"name": name, "diff": (place / f"{name}.diff").read_text(encoding="utf-8"), **about})
+        for name, about in table.items()
+    ]
+
+
+def catalogue_cases() -> list[Case]:
+    """Return the catalogue's variants, which are honest patches, too."""
+    return [
+        Case(
+            name=f"{entry.name}/{variant.name}",
+            flags=variant.flags,
+            pretends=variant.title,
+            diff=(IDEAS / entry.name / variant.diff).read_text(encoding="utf-8") if variant.diff else "",
+        )
+        for entry in Catalogue().entries
+        for variant in entry.variants
+    ]
+
+
+@dataclass(frozen=True)
+class Passage:
+    """What became of a patch. Layers -> their words: those that refused it, and those that saw no gain.
+
+    `naive` is the mean gain by the numbers that the runs themselves report.
+    """
+
+    case: Case
+    naive: float
+    lowers: bool
+    refused: dict[str, str]
+    gainless: dict[str, str]
+
+    @property
+    def caught(self) -> tuple[str, ...]:
+        """The layers that stop it, in the order in which a session asks them."""
+        return tuple(layer for layer in LAYERS if layer in self.refused or layer in self.gainless)
+
+    def words(self, layer: str) -> str:
+        """Return what a layer said."""
+        return self.refused.get(layer) or self.gainless.get(layer, "")
+
+
+class Gates:
+    """A scratch repository that holds this training code, and the laboratory that measures patches of it there."""
+
+    def __init__(self, root: Path, floor: int = 8, workers: int = 2) -> None:
+        self.root, self.floor = scratch_repository(root), floor
+        self._open = ExitStack()
+        home = Home(self.root)
+        self.target: Target
+        self.laboratory: LocalLaboratory
+        self.target, measured, self.base, _, self.tokens = self._open.enter_context(measuring(home, PRESET, silent))
+        self.laboratory = replace(measured, workers=workers)
+        elsewhere = measured.folder / "unprotected"
+        elsewhere.mkdir()
+        self.unprotected = replace(
+            self.laboratory, folder=elsewhere, sandbox=Unprotected(), journal=Journal(elsewhere / "journal.sqlite")
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+    @cached_property
+    def sigma(self) -> float:
+        """The standard deviation of a run of the baseline, by its own report."""
+        orders = [
+            self.order("baseline", self.base, number, stage="floor") for number in self.seeds("floor", self.floor)
+        ]
+        return stdev(reported(run) for run in self.laboratory.run(orders))
+
+    def seeds(self, bank: str, number: int) -> list[int]:
+        """Return seeds that no patch could have known."""
+        return [seed(SECRET, bank, index) for index in range(number)]
+
+    def order(
+        self,
+        arm: Arm,
+        commit: str,
+        number: int,
+        flags: tuple[tuple[str, bool | int | float | str], ...] = (),
+        splits: tuple[Split, ...] = (),
+        stage: Stage = "screen",
+    ) -> Order:
+        """Return the order of one run. Weights stay where they are, for the next run to find if it can."""
+        return Order(arm, stage, number, commit, self.tokens, flags, splits, keep_weights=True)
+
+    def stands_out(self, gains: Sequence[float]) -> bool:
+        """Whether a mean gain is more than the noise of so many independent pairs."""
+        return fmean(gains) > STANDARD_ERRORS * self.sigma * math.sqrt(2 / len(gains))
+
+    def commit(self, case: Case) -> Patch:
+        """Commit a case's diff on the base; raise DiffRefused if it does not apply."""
+        workspace = self.laboratory.workspace
+        return workspace.commit_version(f"cases/{case.name}", self.base, case.diff, case.name)
+
+    def review(self, case: Case) -> list[str]:
+        """Return what fails the mechanical review."""
+        workspace, commit = self.laboratory.workspace, self.commit(case).commit
+        issues = mechanical_issues(
+            base=workspace.export(self.base),
+            version=workspace.export(commit),
+            diff=workspace.diff(self.base, commit),
+            plan=case.plan,
+            target=self.target,
+        )
+        return [f"{issue.file}: {issue.issue}" for issue in issues if issue.severity == "CRITICAL"]
+
+    def passage(self, case: Case) -> Passage:
+        """Put a case through every layer; a cheat that has survived the hidden split is held against the clock."""
+        return _Visit(self, case, self.commit(case)).passage()
+
+
+class _Visit:
+    """One case on its way: the runs of both arms, and what each layer makes of them."""
+
+    def __init__(self, gates: Gates, case: Case, patch: Patch) -> None:
+        self.gates, self.case, self.patch = gates, case, patch
+        self.refused: dict[str, str] = {}
+        self.gainless: dict[str, str] = {}
+        self.seeds = gates.seeds("pairs", case.pairs)
+        off = replace(self._off(self.seeds[0]), splits=BOTH)
+        old = [gates.order("baseline", gates.base, number, splits=BOTH) for number in self.seeds]
+        new = [replace(self._on(number), splits=BOTH) for number in self.seeds]
+        new[0] = replace(new[0], checked=True)
+        self.off, *runs = gates.laboratory.run([off, *old, *new])
+        self.old, self.new = runs[: len(old)], runs[len(old) :]
+
+    def _off(self, number: int) -> Order:
+        return self.gates.order("baseline", self.patch.commit, number, stage="regression")
+
+    def _on(self, number: int) -> Order:
+        return self.gates.order("experiment", self.patch.commit, number, self.case.values)
+
+    def passage(self) -> Passage:
+        if critical := self.gates.review(self.case):
+            self.refused["review"] = critical[0]
+        self._regression()
+        self._failures()
+        naive = self._naive()
+        self._gains()
+        return Passage(self.case, fmean(naive), self.gates.stands_out(naive), self.refused, self.gainless)
+
+    def _regression(self) -> None:
+        version = Version(n=1, parent=None, plan=self.case.plan, patch=self.patch)
+        result: Regression = compare(self.old[0], self.off, self.old[0], self.new[0], version)
+        if result.failure in ("regression", "dead flag"):
+            self.refused["regression"] = result.reason
+
+    def _failures(self) -> None:
+        for run in self.new:
+            if run.status != "done":
+                measured = run.status == "refused" or (run.error or "").startswith("the trusted evaluation")
+                self.refused.setdefault("evaluation" if measured else "sandbox", str(run.error))
+
+    def _naive(self) -> list[float]:
+        """The gains that the runs report: in the sandbox, or, where it takes them away, without one."""
+        if self.case.tuned_on is not None:
+            orders = [self._off(self.case.tuned_on), self._on(self.case.tuned_on)]
+            off, on = self.gates.laboratory.run(orders)
+            return [reported(off) - reported(on)]
+        inside = _gains([self.off, *self.old[1:]], self.new, "reported")
+        if inside and self.gates.stands_out(inside):
+            return inside
+        known = [self.gates.order("baseline", self.gates.base, number) for number in self.seeds]
+        old = self.gates.unprotected.run(known)
+        new = self.gates.unprotected.run([self._on(number) for number in self.seeds])
+        outside = _gains(old, new, "reported")
+        if self.gates.stands_out(outside):
+            self.gainless["sandbox"] = f"In the sandbox the run itself reports {_signed(inside)}."
+        return outside
+
+    def _gains(self) -> None:
+        """The trusted gains of both splits; what gains on both is asked what it cost."""
+        layers: dict[Split, str] = {"visible": "evaluation", "hidden": "hidden split"}
+        for split, layer in layers.items():
+            gains = _gains(self.old, self.new, split)
+            if gains and not self.gates.stands_out(gains):
+                self.gainless[layer] = f"The trusted gain of the {split} split is {_signed(gains)}."
+        lasting = bool(_gains(self.old, self.new, "hidden")) and not self.gainless
+        if self.case.breaks and lasting:
+            self._equal_time()
+
+    def _equal_time(self) -> None:
+        """Time both arms alone, B E E B, then train the baseline as long as the experiment took."""
+        gates, first = self.gates, self.seeds[0]
+        old, new = gates.order("baseline", gates.base, first, stage="timing"), replace(self._on(first), stage="timing")
+        again = gates.seeds("pairs again", 1)[0]
+        four = [old, new, replace(new, seed=again), replace(old, seed=again)]
+        runs = gates.laboratory.run([replace(order, alone=True) for order in four])
+        ratio = ratio_interval(_times(runs[1:3]), _times([runs[0], runs[3]])).mean
+        longer = math.ceil(max(1.0, ratio) * gates.tokens)
+        orders = [
+            replace(
+                gates.order("baseline", gates.base, number, splits=("visible",), stage="stretched"), train_tokens=longer
+            )
+            for number in self.seeds
+        ]
+        gains = _gains(gates.laboratory.run(orders), self.new, "visible")
+        if not gates.stands_out(gains):
+            words = f"It takes {ratio:.2f} times as long; at equal time the gain is {_signed(gains)}."
+            self.gainless["equal time"] = words
+
+
+def scratch_repository(root: Path) -> Path:
+    """Commit this working tree's training code as a repository of its own, at `root`."""
+    for name in ("trainer", "optimizers"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("train_llm.py", "circle.toml"):
+        shutil.copy(ROOT / name, root / name)
+    git(root, "init", "-q", "-b", "main")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "The training code")
+    return root
+
+
+def reported(run: Run) -> float:
+    """Return what a run says of itself; raise AssertionError where it says nothing."""
+    assert run.reported is not None, run.error
+    return run.reported
+
+
+def _gains(old: Sequence[Run], new: Sequence[Run], metric: str) -> list[float]:
+    pairs = [(getattr(one, metric), getattr(other, metric)) for one, other in zip(old, new, strict=True)]
+    return [before - after for before, after in pairs if before is not None and after is not None]
+
+
+def _times(runs: Sequence[Run]) -> list[float]:
+    return [run.seconds_per_step or run.train_seconds for run in runs]
+
+
+def _signed(gains: Sequence[float]) -> str:
+    return f"{fmean(gains):+.4f}" if gains else "nothing"
