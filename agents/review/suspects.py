@@ -1,4 +1,4 @@
-"""Code that could falsify what is measured: seeds, clocks, processes, patched modules, a look at the future.
+"""Code that could falsify what is measured: seeds, clocks, processes, patched modules, a look at the future or a judge.
 
 A construct counts only if the base's file doesn't hold the same one, so that old code is never blamed on a
 patch.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 from agents.records import Issue, Severity
 from agents.review.sources import Source
@@ -75,12 +76,16 @@ def _key(finding: Finding) -> tuple[str, str]:
 def _findings(tree: ast.Module, target: Target) -> Iterator[Finding]:
     imported = _imported(tree)
     reported = {target.metric.name, target.metric.value.split(".")[-1], "metrics"}
+    judges = {*target.evaluation.tokens, *(PurePosixPath(file).name for file in target.evaluation.tokens.values())}
     for node in ast.walk(tree):
         yield from _reach(node, imported)
         yield from _binding(node, imported, reported)
         if isinstance(node, ast.Call):
             yield from _seeding(node, imported)
             yield from _future(node)
+        elif isinstance(node, ast.Constant) and node.value in judges:
+            what = f"`{_brief(node)}` names a split that judges: only the evaluation may read it."
+            yield "CRITICAL", node, what, "Train on the training split alone."
         elif isinstance(node, ast.Subscript) and _shifted(node):
             yield (
                 "WARNING",
