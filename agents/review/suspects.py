@@ -139,7 +139,7 @@ def _reach(node: ast.AST, imported: dict[str, str]) -> Iterator[Finding]:
 
 
 def _binding(node: ast.AST, imported: dict[str, str], reported: set[str]) -> Iterator[Finding]:
-    """Assignments, setattr and keywords that patch a module, set a seed or write what is reported."""
+    """Assignments, setattr, keywords and dictionaries that patch a module, set a seed or write what is reported."""
     for target, value in _bound(node):
         name = target.attr if isinstance(target, ast.Attribute) else getattr(target, "id", "")
         root = target
@@ -183,6 +183,9 @@ def _bound(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None]]:
             yield ast.Attribute(owner, name, ast.Store()), value
         case ast.Call(keywords=keywords):
             yield from ((ast.Name(k.arg, ast.Store()), k.value) for k in keywords if k.arg == "seed")
+        case ast.Dict(keys=keys, values=values):
+            named = zip(keys, values, strict=True)
+            yield from ((ast.Name("seed", ast.Store()), v) for k, v in named if getattr(k, "value", None) == "seed")
 
 
 def _seeding(node: ast.Call, imported: dict[str, str]) -> Iterator[Finding]:

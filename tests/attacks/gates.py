@@ -256,7 +256,7 @@ class _Visit:
             self._equal_time()
 
     def _equal_time(self) -> None:
-        """Time both arms alone, B E E B, each at its fastest; then train the baseline as long as the experiment took."""
+        """Time both arms alone, B E E B, each at its fastest; then train the baseline as long."""
         gates, first = self.gates, self.seeds[0]
         old, new = gates.order("baseline", gates.base, first, stage="timing"), replace(self._on(first), stage="timing")
         again = gates.seeds("pairs again", 1)[0]
