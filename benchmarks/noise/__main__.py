@@ -16,7 +16,7 @@ import torch
 from agents.statistics import BOUNDARIES
 from benchmarks.noise.arms import ARMS, SHARES
 from benchmarks.noise.figure import draw
-from benchmarks.noise.rules import false_wins, power
+from benchmarks.noise.rules import GAINS, false_wins, power
 from benchmarks.noise.runs import read_runs, tasks, train_all
 from benchmarks.noise.savings import averages, banks, controls, larger
 from benchmarks.noise.study import Study, noise, pairing, read_studies, write_compact
@@ -58,7 +58,7 @@ def report(studies: list[Study], sessions: int) -> None:
     table("Pairs: what an arm shares with the base of the same seed, hidden split", head, pairing(studies))
     cases = [f"{study.preset}, {kind}" for study in studies for kind in ("unpaired", "paired")]
     table(f"False victories an idea, {sessions} sessions", ["rule", *cases], false_wins(studies, sessions))
-    head = ["preset", "arms", *(f"{gain:g} sigma" for gain in (0, 0.5, 1, 1.5, 2))]
+    head = ["preset", "arms", *(f"{gain:g} sigma" for gain in GAINS)]
     table("Circle's rule: power / mean runs after the floor", head, power(studies, sessions // 4))
     head = [
         "preset",

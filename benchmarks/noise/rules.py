@@ -1,7 +1,8 @@
 """How often each rule calls a victory where there is none, and what a real one costs: sessions drawn from real runs.
 
-A useless idea is an arm of the same code: other seeds of the base (unpaired), or the twins (paired, either
-of the two being the experiment, by a coin). A session draws seeds without repeating one.
+A useless idea is an arm of the same code. Unpaired, every run of a session is any of the base's; paired, every pair is
+any seed's twins, either of them the experiment, by a coin. What is drawn is put back, which moves the size of a
+confirmation on normal noise from 0.33 to 0.35 % with 60 seeds and to 0.39 % with 24.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import numpy as np
 from scipy.stats import ttest_ind
 
 from agents.statistics import BOUNDARIES, SCREEN, confirm, screen
-from benchmarks.noise.study import Floats, Study, hidden, visible
+from benchmarks.noise.arms import SHARES
+from benchmarks.noise.study import Floats, Study, averaged, hidden, joined, visible
 
 Confidence = Literal["standard", "relaxed"]
 FLOOR, PAIRS = 8, BOUNDARIES["standard"][-1].n
@@ -111,39 +113,32 @@ def twins(study: Study) -> Noise:
 
 def paired(pool: Noise, rng: np.random.Generator) -> Session:
     """A session whose arms share their seeds."""
-    seeds = rng.permutation(pool.hidden.shape[1])[: FLOOR + PAIRS]
-    first = rng.integers(2, size=len(seeds))
-    floor, bank = slice(FLOOR), slice(FLOOR, None)
-    one, other = (pool.visible[first, seeds], pool.visible[1 - first, seeds])
-    three, four = (pool.hidden[first, seeds], pool.hidden[1 - first, seeds])
-    return Session(one[floor], other[floor], three[bank], four[bank])
+    seeds, first = rng.integers(pool.hidden.shape[1], size=FLOOR + PAIRS), rng.integers(2, size=FLOOR + PAIRS)
+    (floor, bank), (screened, confirmed) = (
+        (pool.visible[arm[:FLOOR], seeds[:FLOOR]], pool.hidden[arm[FLOOR:], seeds[FLOOR:]])
+        for arm in (first, 1 - first)
+    )
+    return Session(floor, screened, bank, confirmed)
 
 
 def unpaired(pool: Noise, rng: np.random.Generator) -> Session:
-    """A session whose arms share nothing; with few seeds those of the screen and of the confirmation overlap."""
-    count = pool.hidden.shape[1]
-    screened, confirmed = rng.permutation(count), rng.permutation(count)
-    if count >= 2 * FLOOR + 2 * PAIRS:
-        confirmed = screened[2 * FLOOR :]
-    seen, held = pool.visible[0], pool.hidden[0]
-    return Session(
-        seen[screened[:FLOOR]],
-        seen[screened[FLOOR : 2 * FLOOR]],
-        held[confirmed[:PAIRS]],
-        held[confirmed[PAIRS : 2 * PAIRS]],
-    )
+    """A session whose runs share nothing: each is any of the base's."""
+    floor, screened = rng.choice(pool.visible[0], (2, FLOOR))
+    bank, confirmed = rng.choice(pool.hidden[0], (2, PAIRS))
+    return Session(floor, screened, bank, confirmed)
 
 
 def false_wins(studies: list[Study], sessions: int) -> Iterator[list[Any]]:
     """Shares of useless ideas that each rule calls a victory."""
-    for name, rule in RULES.items():
-        cells = []
-        for study in studies:
-            pool = twins(study)
-            for draw in (unpaired, paired):
-                rng = np.random.default_rng(0)
-                share = sum(rule(draw(pool, rng)).claimed for _ in range(sessions)) / sessions
-                cells.append(f"{100 * share:.2f} %")
+    columns = []
+    for study in studies:
+        pool = twins(study)
+        for draw in (unpaired, paired):
+            rng = np.random.default_rng(0)
+            drawn = [draw(pool, rng) for _ in range(sessions)]
+            shares = [np.mean([rule(session).claimed for session in drawn]) for rule in RULES.values()]
+            columns.append([f"{100 * share:.2f} %" for share in shares])
+    for name, cells in zip(RULES, zip(*columns, strict=True), strict=True):
         yield [name, *cells]
 
 
@@ -152,17 +147,26 @@ def better(session: Session, gain: float) -> Session:
     return session._replace(screened=session.screened - gain, confirmed=session.confirmed - gain)
 
 
+GAINS = (0.0, 0.5, 1.0, 1.5, 2.0)
+"""True gains, in sigmas of the hidden loss, whose cost is told."""
+
+
 def power(studies: list[Study], sessions: int) -> Iterator[list[Any]]:
-    """How often Circle's rule finds a gain, and the mean runs that it takes, with and without pairs."""
+    """How often Circle's rule finds a gain, and the mean runs that it takes; the gain is the same by every measure."""
     rule = RULES["Circle's rule"]
     for study in studies:
-        pool = twins(study)
-        sigma = float(pool.hidden[0].std(ddof=1))
-        for draw in (unpaired, paired):
-            cells = []
-            for gain in (0.0, 0.5, 1.0, 1.5, 2.0):
+        plain = twins(study)
+        sigma = float(plain.hidden[0].std(ddof=1))
+        for name, draw, measure in (
+            ("unpaired", unpaired, hidden),
+            ("paired", paired, hidden),
+            ("paired, twice the validation set", paired, joined),
+            (f"paired, average of the last {100 * SHARES[0]:.0f} %", paired, averaged(0)),
+        ):
+            pool, cells = plain._replace(hidden=study.pairs("twin", measure)), []
+            for gain in GAINS:
                 rng = np.random.default_rng(0)
                 found = [rule(better(draw(pool, rng), gain * sigma)) for _ in range(sessions)]
                 share, runs = np.mean([[outcome.claimed, outcome.runs] for outcome in found], axis=0)
                 cells.append(f"{share:.2f} / {runs:.0f}")
-            yield [study.preset, draw.__name__, *cells]
+            yield [study.preset, name, *cells]

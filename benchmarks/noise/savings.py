@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.noise.arms import SHARES
 from benchmarks.noise.rules import FLOOR
-from benchmarks.noise.study import BLOCKS, Floats, Measure, Study, correlation, hidden, visible
+from benchmarks.noise.study import BLOCKS, Floats, Measure, Study, averaged, correlation, hidden, joined, visible
 
 REAL = ("twin", "decay", "rope")
 """The arms that share both streams with the base: what a session compares."""
@@ -36,11 +36,6 @@ def bootstrap(columns: Floats, statistic: Callable[[Floats], float]) -> Ratio:
     rng, count = np.random.default_rng(0), columns.shape[1]
     drawn = [statistic(columns[:, rng.integers(count, size=count)]) for _ in range(DRAWS)]
     return Ratio(statistic(columns), *(float(np.nanquantile(drawn, tail)) for tail in (0.025, 0.975)))
-
-
-def joined(run: dict[str, Any]) -> float:
-    """The loss over both splits, which are about equally long: a validation set of twice the size."""
-    return (visible(run) + hidden(run)) / 2
 
 
 def larger(studies: list[Study]) -> Iterator[list[Any]]:
@@ -96,11 +91,6 @@ def averages(studies: list[Study]) -> Iterator[list[Any]]:
                     gains,
                     runs_ratio(arm, last, mean),
                 ]
-
-
-def averaged(place: int) -> Measure:
-    """The measure of the weights averaged over SHARES[place] of the run."""
-    return lambda run: float(run["averaged"][place])
 
 
 def runs_ratio(arm: str, plain: Floats, other: Floats) -> str:

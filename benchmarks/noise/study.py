@@ -33,6 +33,16 @@ def hidden(run: dict[str, Any]) -> float:
     return float(run["hidden"])
 
 
+def joined(run: dict[str, Any]) -> float:
+    """The loss over both splits, which are about equally long: a validation set of twice the size."""
+    return (visible(run) + hidden(run)) / 2
+
+
+def averaged(place: int) -> Measure:
+    """The hidden loss of the weights averaged over SHARES[place] of the run."""
+    return lambda run: float(run["averaged"][place])
+
+
 @dataclass(frozen=True)
 class Study:
     """The runs of one preset."""

@@ -112,15 +112,17 @@ def test_the_regression_on_a_bank_is_unbiased(rng: np.random.Generator) -> None:
     assert savings.shrunk(base, tried, float(base.mean())) == pytest.approx((base - tried).mean())
 
 
-def test_sessions_are_drawn_without_a_run_in_both_arms(rng: np.random.Generator) -> None:
-    """Unpaired, no loss occurs twice; paired, each pair is one seed's two runs, in either order."""
+def test_sessions_are_drawn_from_real_runs(rng: np.random.Generator) -> None:
+    """Paired, every pair is one seed's twins, in either order; unpaired, the twins are left out."""
     losses = np.stack([np.arange(60.0), np.arange(60.0) + 0.5])
-    pool = rules.Noise(losses, losses)
+    pool = rules.Noise(losses, losses + 100)
     for _ in range(50):
-        apart, pairs = rules.unpaired(pool, rng), rules.paired(pool, rng)
-        assert len(set(np.concatenate(apart).tolist())) == 2 * (rules.FLOOR + rules.PAIRS)
-        differences = np.concatenate([pairs.floor - pairs.screened, pairs.bank - pairs.confirmed])
+        floor, screened, bank, confirmed = rules.paired(pool, rng)
+        differences = np.concatenate([floor - screened, bank - confirmed])
         assert set(np.abs(differences)) == {0.5} and len(set(differences)) == 2
+        for floor, screened, bank, confirmed in (rules.paired(pool, rng), rules.unpaired(pool, rng)):
+            assert max(floor.max(), screened.max()) < 100 <= min(bank.min(), confirmed.min())
+        assert set(np.concatenate(rules.unpaired(pool, rng)) % 1) == {0.0}
 
 
 def test_rules_tell_a_gulf_from_nothing(rng: np.random.Generator) -> None:
