@@ -20,6 +20,11 @@ REAL = ("twin", "decay", "rope")
 DRAWS = 2_000
 
 
+def compared(study: Study) -> list[str]:
+    """Those of REAL that the study has enough of."""
+    return [arm for arm in REAL if arm in study.arms()]
+
+
 class Ratio(NamedTuple):
     """A ratio with its 95 % bootstrap interval."""
 
@@ -34,7 +39,8 @@ class Ratio(NamedTuple):
 def bootstrap(columns: Floats, statistic: Callable[[Floats], float]) -> Ratio:
     """A statistic of [rows, seeds], and of the same with the seeds drawn again."""
     rng, count = np.random.default_rng(0), columns.shape[1]
-    drawn = [statistic(columns[:, rng.integers(count, size=count)]) for _ in range(DRAWS)]
+    with np.errstate(divide="ignore", invalid="ignore"):  # one seed drawn every time has no variance
+        drawn = [statistic(columns[:, rng.integers(count, size=count)]) for _ in range(DRAWS)]
     return Ratio(statistic(columns), *(float(np.nanquantile(drawn, tail)) for tail in (0.025, 0.975)))
 
 
@@ -45,7 +51,7 @@ def larger(studies: list[Study]) -> Iterator[list[Any]]:
     hidden split, in a two-way layout of seeds and stretches whose interaction is what the text adds at random.
     """
     for study in studies:
-        for arm in REAL:
+        for arm in compared(study):
             seen, held, both = (study.gains(arm, measure) for measure in (visible, hidden, joined))
             pair = np.stack([seen, held])
             finite, twice = bootstrap(pair, finite_share), bootstrap(pair, variance_of_twice)
@@ -55,13 +61,12 @@ def larger(studies: list[Study]) -> Iterator[list[Any]]:
 
 def finite_share(gains: Floats) -> float:
     """The split's share of the variance, from gains on two splits, [2, seeds], that share the seed's part alone."""
-    shared = float(np.cov(gains)[0, 1])
-    return 1 - 2 * shared / float(gains.var(1, ddof=1).sum())
+    return float(1 - 2 * np.cov(gains)[0, 1] / gains.var(1, ddof=1).sum())
 
 
 def variance_of_twice(gains: Floats) -> float:
     """The variance of the gain over both splits as one, over that of either."""
-    return 2 * float(gains.mean(0).var(ddof=1)) / float(gains.var(1, ddof=1).sum())
+    return float(2 * gains.mean(0).var(ddof=1) / gains.var(1, ddof=1).sum())
 
 
 def interaction(blocks: Floats) -> float:
@@ -74,7 +79,7 @@ def interaction(blocks: Floats) -> float:
 def averages(studies: list[Study]) -> Iterator[list[Any]]:
     """The mean of the last weights in place of the last ones: the variance of the gain, and the gain itself."""
     for study in studies:
-        for arm in REAL:
+        for arm in compared(study):
             last = study.gains(arm, hidden)
             for place, share in enumerate(SHARES):
                 measure = averaged(place)
@@ -164,7 +169,7 @@ def banks(studies: list[Study]) -> Iterator[list[Any]]:
     """
     rng = np.random.default_rng(0)
     for study in studies:
-        for arm in REAL:
+        for arm in compared(study):
             pairs, cells = study.pairs(arm, hidden), []
             for n in (6, 10, 16):
                 plain, regressed = [], []

@@ -19,6 +19,8 @@ from benchmarks.noise.arms import ARMS
 
 Floats = NDArray[np.float64]
 Measure = Callable[[dict[str, Any]], float]
+FEWEST = 5
+"""Pairs without which an arm is left out of the tables."""
 BLOCKS = 32
 """Stretches of text into which a split's windows are gathered, one after another."""
 
@@ -51,8 +53,8 @@ class Study:
     runs: dict[tuple[str, int], dict[str, Any]]
 
     def arms(self) -> list[str]:
-        """Their names, the base's first."""
-        return [arm for arm in ARMS if any(arm == name for name, _ in self.runs)]
+        """Those with FEWEST seeds or more, the base first."""
+        return [arm for arm in ARMS if self.pairs(arm, hidden).shape[1] >= FEWEST]
 
     def alone(self, arm: str, measure: Measure) -> Floats:
         """[seeds]: the measure of every run of an arm."""
