@@ -40,7 +40,7 @@ def forecast(session: Session, preset: Preset, recorded: Sequence[Run], ablation
     looks = BOUNDARIES[session.confidence]
     floor = 1 if recorded else FLOOR_SEEDS
     fewest = floor + _REGRESSION_RUNS + SCREEN[0].n
-    pairs = TIMING_PAIRS + looks[-1].n + REPORT_PAIRS
+    pairs = 2 * TIMING_PAIRS + looks[-1].n + REPORT_PAIRS
     most = floor + _REGRESSION_RUNS + SCREEN[-1].n + _EQUAL_TIME_RUNS + 2 * pairs
     most += LONGEST_CHECK * ablations + 2 * REPORT_PAIRS * (ablations > 0)
     scales = [2 * LONGEST_CHECK * tokens / session.train_tokens for tokens in session.scales]

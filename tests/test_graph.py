@@ -144,6 +144,24 @@ def test_the_words_of_the_verdict_name_every_cause(plain: Path, script: Script) 
         assert words in told, (name, told)
 
 
+def test_work_that_hides_between_the_steps_is_paid_for(plain: Path, script: Script) -> None:
+    """What a run computes before its first line of progress shows in no step time, but in the whole run's."""
+    body = (
+        "        if not _DONE:\n"
+        "            _DONE.append(True)\n"
+        "            for _ in range(6000):\n"
+        "                weights = [w - configs.rate * g for w, g in zip(weights, gradient(weights, samples))]\n"
+    )
+    diff = diff_of(plain, "settings.py", DECLARED) + diff_of(
+        plain, "model.py", guarded(body), ("NOISE = 0.5\n", "NOISE = 0.5\n_DONE = []\n"),
+        ("if configs.intercept else", "if configs.intercept or configs.extra else"),
+    )  # fmt: skip
+    replies = [plan("Early", ("extra", False, True)), change(diff), review(), analysis()]
+    _, session = run(plain, script(*replies), "--max-versions", "1", "--no-memory")
+    experiment = session["versions"][0]["experiment"]
+    assert experiment["speed_ratio"] > 1.3, experiment
+
+
 @pytest.mark.parametrize(
     ("replacement", "finding"),
     [

@@ -6,9 +6,9 @@ from typing import Literal
 
 from langgraph.runtime import Runtime
 
-from agents.nodes.experiment import MEMORY_LIMIT
 from agents.nodes.implementer import attempts_left
 from agents.nodes.planner import story
+from agents.nodes.timing import MEMORY_LIMIT
 from agents.ports import Context
 from agents.records import Analysis, Baseline, Experiment, Run, Verdict, Version
 from agents.report import documents

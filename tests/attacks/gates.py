@@ -19,15 +19,14 @@ from statistics import fmean, stdev
 from typing import Self
 
 from agents.journal import Journal
-from agents.laboratory.local import LocalLaboratory
 from agents.laboratory.sandbox import Unprotected
+from agents.measuring import measuring
 from agents.nodes.regression import compare
 from agents.ports import Order, silent
 from agents.records import Arm, Flag, Patch, Plan, Record, Regression, Run, Split, Stage, Version
 from agents.researchers.catalogue import IDEAS, Catalogue
 from agents.review import mechanical_issues
-from agents.session import Home, measuring
-from agents.settings import Target
+from agents.session import Home
 from agents.statistics import seed
 from tests.sessions import ROOT, git
 
@@ -118,12 +117,10 @@ class Gates:
     def __init__(self, root: Path, floor: int = 8, workers: int = 2) -> None:
         self.root, self.floor = scratch_repository(root), floor
         self._open = ExitStack()
-        home = Home(self.root)
-        self.target: Target
-        self.laboratory: LocalLaboratory
-        self.target, measured, self.base, _, self.tokens = self._open.enter_context(measuring(home, PRESET, silent))
-        self.laboratory = replace(measured, workers=workers)
-        elsewhere = measured.folder / "unprotected"
+        bench = self._open.enter_context(measuring(Home(self.root), silent, preset=PRESET))
+        self.target, self.base, self.tokens = bench.target, bench.base, bench.train_tokens
+        self.laboratory = replace(bench.laboratory, workers=workers)
+        elsewhere = bench.laboratory.folder / "unprotected"
         elsewhere.mkdir()
         self.unprotected = replace(
             self.laboratory, folder=elsewhere, sandbox=Unprotected(), journal=Journal(elsewhere / "journal.sqlite")

@@ -1,0 +1,136 @@
+"""What a version costs: step times in pairs, alone on the machine, and the gain at equal time.
+
+What is run, and in which order, is here; what the numbers mean is in agents/statistics.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
+
+from agents.budget import TIMING_PAIRS
+from agents.nodes.trial import Ending, Trial
+from agents.records import Arm, Interval, Run
+from agents.statistics import (
+    FREE_SLOWDOWN,
+    LEVEL,
+    SCREEN,
+    equal_time,
+    gain,
+    interval,
+    kappa,
+    kappa_margin,
+    near_zero,
+    ratio_interval,
+)
+
+STRETCH = 1.25
+MEMORY_LIMIT = 2.0
+UNSEEN = 1.05
+"""Whole runs that cost so many times what their steps explain are timed whole: work may hide between the steps."""
+
+
+def time_arms(trial: Trial) -> Ending | None:
+    """Step times in pairs B E E B, alone on the machine; then the gain at equal time, estimated."""
+    short = trial.context.target.scale(trial.context.session.preset).short_tokens
+    runs = _timed(trial, short)
+    if runs is None:
+        return "budget"
+    if trial.failed:
+        return "failed run"
+    old, new = _by_arm(runs)
+    stepwise = all(run.seconds_per_step for run in runs) and len({run.steps for run in runs}) == 1
+    trial.speed = ratio_interval(_times(new, stepwise), _times(old, stepwise))
+    if all(run.peak_memory_bytes for run in runs):
+        trial.memory = _memory(new) / _memory(old)
+    if stepwise and whole_cost(trial) > UNSEEN * trial.speed.mean:
+        runs = _timed(trial, trial.context.session.train_tokens)
+        if runs is None:
+            return "budget"
+        old, new = _by_arm(runs)
+        trial.speed = ratio_interval(_times(new, False), _times(old, False))
+    return _price(trial)
+
+
+def whole_cost(trial: Trial) -> float:
+    """How many times the baseline's whole runs the screen's took, by the smaller of CPU and wall seconds.
+
+    A crowded machine stretches the one, what computes on an accelerator hides from the other.
+    """
+    screened = [run for run in trial.runs if run.stage == "screen"]
+    floor = {run.seed: run for run in trial.floor.runs}
+    pairs = [(floor[run.seed], run) for run in screened]
+    ratios = [fmean(new.train_seconds / old.train_seconds for old, new in pairs)]
+    cpu = [new.cpu_seconds / old.cpu_seconds for old, new in pairs if old.cpu_seconds and new.cpu_seconds]
+    return min([*ratios, fmean(cpu)] if cpu else ratios)
+
+
+def _timed(trial: Trial, tokens: int) -> list[Run] | None:
+    arms: list[Arm] = ["baseline", "experiment", "experiment", "baseline"] * (TIMING_PAIRS // 2)
+    orders = [
+        replace(trial.order(arm, "timing", trial.floor.runs[index // 2].seed), train_tokens=tokens, alone=True)
+        for index, arm in enumerate(arms)
+    ]
+    return trial.train(orders)
+
+
+def _by_arm(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
+    old, new = ([run for run in runs if run.arm == arm] for arm in ("baseline", "experiment"))
+    return old, new
+
+
+def _times(runs: Sequence[Run], stepwise: bool) -> list[float]:
+    """Seconds a step; whole seconds of the runs where the target tells of no steps, or the arms take other numbers."""
+    return [run.seconds_per_step or run.train_seconds if stepwise else run.train_seconds for run in runs]
+
+
+def _memory(runs: Sequence[Run]) -> float:
+    return fmean(run.peak_memory_bytes for run in runs if run.peak_memory_bytes)
+
+
+def _price(trial: Trial) -> Ending | None:
+    """Estimate the gain at equal time from what more compute would have bought the baseline."""
+    effect, speed = trial.visible_effect, trial.speed
+    assert effect is not None and speed is not None
+    trial.timed = effect
+    if speed.low > 1 or speed.mean > FREE_SLOWDOWN:
+        batch = trial.floor.runs[: SCREEN[0].n]
+        runs = _stretched(trial, batch, STRETCH)
+        if runs is None:
+            return "budget"
+        trial.kappa = kappa(_visible(batch), _visible(runs), trial.floor.direction, STRETCH)
+        trial.timed = equal_time(effect, speed, trial.kappa, kappa_margin(trial.noise_floor, len(batch), STRETCH))
+        if trial.timed and near_zero(trial.timed, len(trial.gains["screen"])) and retrain(trial):
+            return "budget"
+    slow = trial.timed is not None and trial.timed.high < 0
+    large = trial.memory is not None and trial.memory > MEMORY_LIMIT
+    return "too costly" if effect.low > 0 and (slow or large) else None
+
+
+def _stretched(trial: Trial, batch: Sequence[Run], stretch: float) -> list[Run] | None:
+    """Train the baseline on the seeds of these runs with its schedule stretched to more tokens."""
+    tokens = math.ceil(stretch * trial.context.session.train_tokens)
+    orders = [trial.order("baseline", "stretched", run.seed, "visible") for run in batch]
+    return trial.train([replace(order, train_tokens=tokens) for order in orders])
+
+
+def retrain(trial: Trial) -> Ending | None:
+    """Hold a slower version against a baseline that trains as long on the clock: where in doubt, and before a win."""
+    if trial.retrained or trial.speed is None or trial.speed.mean <= FREE_SLOWDOWN:
+        return None
+    experiments = [run for run in trial.runs if run.stage == "screen"]
+    runs = _stretched(trial, experiments, trial.speed.mean)
+    if runs is None:
+        return "confirmed"
+    pairs = zip(_visible(runs), _visible(experiments), strict=True)
+    effect = interval([gain(old, new, trial.floor.direction) for old, new in pairs], LEVEL)
+    unsure = Interval(mean=1.0, low=trial.speed.low / trial.speed.mean, high=trial.speed.high / trial.speed.mean)
+    trial.timed = equal_time(effect, unsure, trial.kappa)
+    trial.retrained = True
+    return None
+
+
+def _visible(runs: Sequence[Run]) -> list[float]:
+    return [run.visible for run in runs if run.visible is not None]
