@@ -87,14 +87,12 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         bench = prepare(Path(folder), arguments.preset)
+        print(f"| {arguments.preset} | CPU, s | wall, s | share of a run of {arguments.run_seconds:g} s |")
+        print("|---|---|---|---|")
         with others_busy():
-            rows = list(measure(bench, arguments.repeats))
-    print(
-        f"| {arguments.preset} | CPU, s | wall, s | share of a run of {arguments.run_seconds:g} s |\n|---|---|---|---|"
-    )
-    for name, cpu, wall in rows:
-        share = (cpu or wall or 0.0) / arguments.run_seconds
-        print(f"| {name} | {_seconds(cpu)} | {_seconds(wall)} | {share:.1%} |")
+            for name, cpu, wall in measure(bench, arguments.repeats):
+                share = (wall or cpu or 0.0) / arguments.run_seconds
+                print(f"| {name} | {_seconds(cpu)} | {_seconds(wall)} | {share:.1%} |", flush=True)
 
 
 def prepare(folder: Path, preset: str) -> Bench:
