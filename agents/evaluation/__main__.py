@@ -16,7 +16,7 @@ from agents.evaluation.evaluate import evaluate
 from agents.evaluation.handover import hand_over
 from agents.evaluation.served_model import ModelCard
 from agents.evaluation.windows import read_windows
-from agents.laboratory.sandbox import choose
+from agents.laboratory.sandbox import named
 
 _BLOCK_BYTES = 1 << 24
 _SANDBOXES = ("bubblewrap", "sandlock", "sandbox-exec", "none")
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     files = dict(args.tokens)
     windows = read_windows(files, args.vocabulary, args.sequence_length, args.budget_mb << 20, args.seed)
-    run, sandbox = _folder(args.run), choose(args.sandbox == "none")
+    run, sandbox = _folder(args.run), named(args.sandbox)
     with TemporaryDirectory(prefix=f".{run.name}-", dir=run.parent) as folder:
         parameters = hand_over(run, args.weights, args.settings, Path(folder))
         card = ModelCard(

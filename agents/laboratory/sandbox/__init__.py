@@ -8,8 +8,8 @@ that `wrap`'s command starts ends all that it started, daemons too, and so does 
 and seccomp, where namespaces are forbidden), or macOS's sandbox-exec.
 """
 
-from agents.laboratory.sandbox.choice import backends, choose
+from agents.laboratory.sandbox.choice import backends, choose, named
 from agents.laboratory.sandbox.sandbox import Confinement, Sandbox
 from agents.laboratory.sandbox.unprotected import Unprotected
 
-__all__ = ["Confinement", "Sandbox", "Unprotected", "backends", "choose"]
+__all__ = ["Confinement", "Sandbox", "Unprotected", "backends", "choose", "named"]

@@ -17,6 +17,15 @@ def backends() -> Iterator[Sandbox]:
     return chain(bubblewrap.programs(), landlock.installed(), seatbelt.installed())
 
 
+def named(name: str) -> Sandbox:
+    """Return the sandbox of that name, which `choose` has tried already; raise SandboxMissing if it is not there."""
+    known: Iterator[Sandbox] = chain(backends(), [Unprotected()])
+    found = next((sandbox for sandbox in known if sandbox.name == name), None)
+    if found is None:
+        raise SandboxMissing(f"The sandbox {name} is not installed here any more: install it, or start anew.")
+    return found
+
+
 def choose(unprotected: bool) -> Sandbox:
     """Return a sandbox that was seen to hold, or none if asked; raise SandboxMissing if there is none."""
     if unprotected:
