@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import string
 import tomllib
@@ -13,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from agents.errors import TargetError, UsageError
+from agents.limits import Limits
 from agents.records import Confidence, Direction
 
 FILE = "circle.toml"
@@ -133,37 +133,6 @@ class Evaluation(_Table):
     def self_reported(self) -> bool:
         """Whether nothing but the run's own report says how good it is."""
         return not self.model and not self.command
-
-
-class Limits(_Table):
-    """What one run may take before it is ended; the defaults are far above what an honest run needs.
-
-    `memory_gb` is of all its processes together, without it four fifths of the machine's; `processes` counts threads,
-    too. `disk_gb` and `files` are of the folder that it writes, `log_mb` of all that it prints. Powers of ten.
-    """
-
-    memory_gb: float | None = Field(default=None, gt=0)
-    processes: int = Field(default=4096, gt=0)
-    open_files: int = Field(default=4096, gt=0)
-    disk_gb: float = Field(default=10.0, gt=0)
-    files: int = Field(default=100_000, gt=0)
-    log_mb: float = Field(default=100.0, gt=0)
-
-    @property
-    def memory_bytes(self) -> int:
-        """The memory in bytes."""
-        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return machine * 4 // 5 if self.memory_gb is None else int(self.memory_gb * 1e9)
-
-    @property
-    def disk_bytes(self) -> int:
-        """The disk space in bytes, of one file as of all."""
-        return int(self.disk_gb * 1e9)
-
-    @property
-    def log_bytes(self) -> int:
-        """The output in bytes."""
-        return int(self.log_mb * 1e6)
 
 
 class Start(_Table):

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from agents.laboratory.tree import Tree, look, proportional_memory
-from agents.settings import Limits
+from agents.limits import Limits
 
 _PERIOD = 0.2
 _SHARE_OF_TIME = 0.05

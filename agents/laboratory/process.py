@@ -19,7 +19,7 @@ from typing import IO
 
 from agents.errors import Interrupted
 from agents.laboratory.guard import Guard, kill_group
-from agents.settings import Limits
+from agents.limits import Limits
 
 LINE_LIMIT = 65_536
 _WARM_UP_STEPS = 10

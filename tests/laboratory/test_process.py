@@ -12,7 +12,7 @@ import pytest
 
 from agents.errors import Interrupted
 from agents.laboratory.process import Ended, Processes
-from agents.settings import Limits
+from agents.limits import Limits
 
 DEFAULTS = Limits()
 PROGRESS = re.compile(r"step (?P<step>\d+)/(?P<steps>\d+) loss (?P<loss>\S+)")

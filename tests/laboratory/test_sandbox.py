@@ -19,7 +19,7 @@ from agents.laboratory.sandbox.bubblewrap import Bubblewrap
 from agents.laboratory.sandbox.sandbox import Confinement
 from agents.laboratory.sandbox.seatbelt import Seatbelt, profile
 from agents.laboratory.sandbox.trial import complaint
-from agents.settings import Limits
+from agents.limits import Limits
 
 Inside = Callable[..., str]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from agents.errors import LaboratoryError
-from agents.settings import Limits
+from agents.limits import Limits
 
 SCRATCH = "/tmp"  # noqa: S108  (inside it is the process's own, or nobody's)
 # The processors' layout, which torch sizes its thread pools and CUDA its copies by.
