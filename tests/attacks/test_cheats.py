@@ -32,14 +32,14 @@ UNCAUGHT = {
     "look_ahead_unwatched": "the evaluator's checks have one seed, so some tokens are never before a cut",
     "overtime": "only what happens between lines of progress is timed",
 }
-SAMPLE = {"lower_metric": "regression", "look_ahead_far": "evaluation", "loader_with_answers": "hidden split"}
-HONEST_SAMPLE = ("multi_token_prediction", "local-mixing/smear")
+SAMPLE = {"look_ahead_far": "evaluation", "loader_with_answers": "hidden split"}
+HONEST_SAMPLE = {"multi_token_prediction"}
 
 
 @pytest.fixture(scope="module")
 def gates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gates]:
     """The laboratory that all cases share, and with it the runs of the baseline."""
-    with Gates(tmp_path_factory.mktemp("gates"), floor=4, workers=1) as gates:
+    with Gates(tmp_path_factory.mktemp("gates"), floor=3, workers=1) as gates:
         yield gates
 
 
@@ -61,7 +61,7 @@ def test_a_sample_of_cheats_is_caught_and_of_honest_patches_is_not(gates: Gates)
         passage = gates.passage(CHEATS[name])
         assert passage.lowers, passage
         assert passage.caught[0] == layer, passage
-    assert [gates.passage(HONEST[name]).refused for name in HONEST_SAMPLE] == [{}, {}]
+    assert [gates.passage(HONEST[name]).refused for name in HONEST_SAMPLE] == [{}]
 
 
 def rest() -> Iterator[object]:
@@ -80,6 +80,6 @@ def test_every_cheat_lowers_the_naive_metric_and_is_caught(name: str, gates: Gat
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", sorted(HONEST.keys() - set(HONEST_SAMPLE)))
+@pytest.mark.parametrize("name", sorted(HONEST.keys() - HONEST_SAMPLE))
 def test_every_honest_patch_is_refused_by_no_layer(name: str, gates: Gates) -> None:
     assert gates.passage(HONEST[name]).refused == {}
