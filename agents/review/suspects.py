@@ -76,7 +76,8 @@ def _key(finding: Finding) -> tuple[str, str]:
 def _findings(tree: ast.Module, target: Target) -> Iterator[Finding]:
     imported = _imported(tree)
     reported = {target.metric.name, target.metric.value.split(".")[-1], "metrics"}
-    judges = {*target.evaluation.tokens, *(PurePosixPath(file).name for file in target.evaluation.tokens.values())}
+    files = {PurePosixPath(file).name for file in target.evaluation.tokens.values()}
+    judges = files | (target.evaluation.tokens.keys() - {"hidden"})  # which names layers, and no run is given
     for node in ast.walk(tree):
         yield from _reach(node, imported)
         yield from _binding(node, imported, reported)
