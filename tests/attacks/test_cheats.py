@@ -72,7 +72,7 @@ def rest() -> Iterator[object]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", rest())
+@pytest.mark.parametrize("name", list(rest()))
 def test_every_cheat_lowers_the_naive_metric_and_is_caught(name: str, gates: Gates) -> None:
     passage = gates.passage(CHEATS[name])
     assert passage.lowers, passage
