@@ -22,6 +22,7 @@ from agents.journal import Journal
 from agents.laboratory.sandbox import Unprotected
 from agents.measuring import measuring
 from agents.nodes.regression import compare
+from agents.plausibility import copied, implausible
 from agents.ports import Order, silent
 from agents.records import Arm, Flag, Patch, Plan, Record, Regression, Run, Split, Stage, Version
 from agents.researchers.catalogue import IDEAS, Catalogue
@@ -31,7 +32,7 @@ from agents.statistics import seed
 from tests.sessions import ROOT, git
 
 ATTACKS = Path(__file__).parent
-LAYERS = ("review", "regression", "sandbox", "evaluation", "hidden split", "equal time")
+LAYERS = ("review", "regression", "run", "evaluation", "hidden split", "equal time")
 PRESET = "smoke"
 SECRET = b"the seeds of the gates"
 STANDARD_ERRORS = 3
@@ -219,7 +220,13 @@ class _Visit:
         for run in self.new:
             if run.status != "done":
                 measured = run.status == "refused" or (run.error or "").startswith("the trusted evaluation")
-                self.refused.setdefault("evaluation" if measured else "sandbox", str(run.error))
+                self.refused.setdefault("evaluation" if measured else "run", str(run.error))
+        for old, new in zip(self.old, self.new, strict=True):
+            doubt = copied(new, [*self.old, *self.new])
+            if doubt is None and old.visible is not None and new.visible is not None:
+                doubt = implausible(old.visible, new.visible, self.gates.sigma)
+            if doubt:
+                self.refused.setdefault("evaluation", doubt)
 
     def _naive(self) -> list[float]:
         """The gains that the runs report: in the sandbox, or, where it takes them away, without one."""
@@ -235,7 +242,7 @@ class _Visit:
         new = self.gates.unprotected.run([self._on(number) for number in self.seeds])
         outside = _gains(old, new, "reported")
         if self.gates.stands_out(outside):
-            self.gainless["sandbox"] = f"In the sandbox the run itself reports {_signed(inside)}."
+            self.gainless["run"] = f"In the sandbox the run itself reports {_signed(inside)}."
         return outside
 
     def _gains(self) -> None:
@@ -255,7 +262,10 @@ class _Visit:
         again = gates.seeds("pairs again", 1)[0]
         four = [old, new, replace(new, seed=again), replace(old, seed=again)]
         runs = gates.laboratory.run([replace(order, alone=True) for order in four])
-        ratio = min(_times(runs[1:3])) / min(_times([runs[0], runs[3]]))
+        new_runs, old_runs = runs[1:3], [runs[0], runs[3]]
+        stepwise = min(_times(new_runs)) / min(_times(old_runs))
+        whole = min(run.train_seconds for run in new_runs) / min(run.train_seconds for run in old_runs)
+        ratio = max(stepwise, whole)
         longer = math.ceil(max(1.0, ratio) * gates.tokens)
         baseline = (gates.order("baseline", gates.base, n, splits=("visible",), stage="stretched") for n in self.seeds)
         orders = [replace(order, train_tokens=longer) for order in baseline]
