@@ -151,7 +151,7 @@ def better(session: Session, gain: float) -> Session:
     return session._replace(screened=session.screened - gain, confirmed=session.confirmed - gain)
 
 
-GAINS = (0.0, 0.5, 1.0, 1.5, 2.0)
+GAINS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
 """True gains, in sigmas of the hidden loss, whose cost is told."""
 
 

@@ -147,6 +147,9 @@ def controls(studies: list[Study]) -> Iterator[list[Any]]:
             beta = slope(covariate, gains)
             cells = [f"{unexplained(covariate, gains):.2f}"]
             for arm in REAL[1:]:
+                if arm not in compared(study):
+                    cells += ["", ""]
+                    continue
                 plain = study.gains(arm, hidden)
                 adjusted = plain - beta * study.gains(arm, measure)
                 ratio = adjusted.var(ddof=1) / plain.var(ddof=1)

@@ -19,7 +19,7 @@ from benchmarks.noise.arms import ARMS
 
 Floats = NDArray[np.float64]
 Measure = Callable[[dict[str, Any]], float]
-FEWEST = 5
+FEWEST = 4
 """Pairs without which an arm is left out of the tables."""
 BLOCKS = 32
 """Stretches of text into which a split's windows are gathered, one after another."""
