@@ -21,8 +21,8 @@ DRAWS = 2_000
 
 
 def compared(study: Study) -> list[str]:
-    """Those of REAL that the study has enough of."""
-    return [arm for arm in REAL if arm in study.arms()]
+    """Those of REAL with as many pairs as a floor has runs, or more: with fewer a variance says nothing."""
+    return [arm for arm in REAL if study.pairs(arm, hidden).shape[1] >= FLOOR]
 
 
 class Ratio(NamedTuple):
