@@ -9,7 +9,8 @@ import threading
 import time
 from pathlib import Path
 
-from agents.laboratory.tree import Tree, look, proportional_memory
+from agents.laboratory.cage import Cage
+from agents.laboratory.process_tree import Tree, look, proportional_memory
 from agents.limits import Limits
 
 _PERIOD = 0.2
@@ -33,6 +34,7 @@ class Guard(threading.Thread):
         self._pid, self._limits, self._folder = pid, limits, folder
         self._deadline = time.monotonic() + seconds
         self._over = threading.Event()
+        self._cage = Cage(pid, limits.processes)
         self.start()
 
     def run(self) -> None:
@@ -76,6 +78,10 @@ class Guard(threading.Thread):
         """Look no more: what happens to the process from now on is not this guard's doing."""
         self._over.set()
         self.join()
+
+    def clear(self) -> None:
+        """Leave nothing of the guard, once the process has been waited for."""
+        self._cage.remove()
 
     def _disk(self) -> str:
         if self._folder is None:

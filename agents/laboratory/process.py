@@ -126,6 +126,7 @@ class Processes:
             with self._lock:
                 self._running.discard(process.pid)
             process.wait()
+            guard.clear()
         if self._ended:
             raise Interrupted
         return Ended(

@@ -24,13 +24,14 @@ from agents.laboratory.local import LocalLaboratory
 from agents.laboratory.sandbox import Sandbox
 from agents.ports import Order
 from agents.records import Run
-from agents.settings import load_target
+from agents.settings import Target, load_target
 from agents.workspace import GitWorkspace
 from tests.sessions import git
 
 HERE = Path(__file__).parent
 SECRET = "swordfish"
 _DYING_SECONDS = 10
+_SHORT_SECONDS, _LONG_SECONDS = 3, 60
 CATEGORIES = ("read", "write", "resources", "network", "process", "data")
 _TREASURES = (
     *("home/.ssh/id_ed25519", "home/.netrc", "home/.aws/credentials", "home/.config/gh", "home/.bashrc"),
@@ -237,6 +238,12 @@ class Range:
         )
         self._laboratory.baseline_key(self.host.base, "small", 100)
 
+    def _timed(self, attack: Attack) -> Target:
+        """Give the target a timeout: short for an attack on time, long for others, however busy this machine is."""
+        target = load_target(self.host.root / "repository")
+        seconds = _SHORT_SECONDS if "took longer" in attack.ends else _LONG_SECONDS
+        return target.model_copy(update={"train": target.train.model_copy(update={"timeout_minutes": seconds / 60})})
+
     def run(self, attack: Attack) -> Outcome:
         """Commit the attack, train it, and look at the host."""
         commit = self.host.workspace.commit_documents(
@@ -244,6 +251,7 @@ class Range:
         )
         self.host.workspace.export(commit)
         before = self.host.state()
+        self._laboratory.target = self._timed(attack)
         order = Order(arm="experiment", stage="confirm", seed=1, commit=commit, train_tokens=100, splits=("hidden",))
         run = self._laboratory.run([order])[0]
         after = self.host.state()

@@ -164,3 +164,10 @@ def test_a_flood_of_progress_is_heard_now_and_then(tmp_path: Path) -> None:
 def test_a_process_that_closes_its_output_is_still_watched(tmp_path: Path) -> None:
     code = "import os, threading; os.close(1); os.close(2); threading.Event().wait()"
     assert watch(tmp_path, code, seconds=1.0).timed_out
+
+
+def test_a_fork_bomb_is_ended_and_leaves_nothing(tmp_path: Path) -> None:
+    code = "import os, time\nfor _ in range(7):\n    os.fork()\ntime.sleep(60)"
+    ended = watch(tmp_path, code, limits=Limits(processes=20))
+    assert ended.exceeded == "the run had more than 20 processes and threads and was ended"
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/circle-{os.getpid()}-*"))

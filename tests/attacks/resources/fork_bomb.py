@@ -1,6 +1,6 @@
-"""Starts processes that start processes.
+"""Starts processes that start processes; a real one would not stop at two thousand, which is enough to be seen.
 
-Ends: had more than 150 processes
+Ends: had more than 150 processes | denied
 """
 
 import os
@@ -9,7 +9,7 @@ from attack import attempt, finish
 
 
 def bomb():
-    while True:
+    for _ in range(11):
         os.fork()
 
 

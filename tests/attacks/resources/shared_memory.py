@@ -3,9 +3,11 @@
 Ends: used more than 0.4 GB of memory | denied
 """
 
-from attack import attempt, forever
+from attack import attempt, finish, forever
 
 block = bytes(10_000_000)
-for folder in ("/dev/shm", "/tmp"):
+filled = [
     attempt(lambda: [open(f"{folder}/{number}", "wb").write(block) for number in range(100)] and None)
-forever()
+    for folder in ("/dev/shm", "/tmp")
+]
+forever() if any(filled) else finish()

@@ -1,6 +1,6 @@
 """Starts threads without end.
 
-Ends: had more than 150 processes
+Ends: had more than 150 processes | denied
 """
 
 import threading

@@ -17,14 +17,17 @@ SECRET = "swordfish"
 
 
 def attempt(*tries):
-    """Try each; an error of any kind is a denial, but a mistake in the attack itself is not."""
+    """Try each; return whether one met no error. An error of the system is a denial, a mistake in the attack is not."""
+    refused = 0
     for number, action in enumerate(tries, 1):
         try:
             got = action()
         except (OSError, ImportError, MemoryError, EOFError) as error:
             print(f"denied {number}: {type(error).__name__} {error}")
+            refused += 1
         else:
             print(f"GOT THROUGH {number}: {got!r}" if got else f"denied {number}")
+    return refused < len(tries)
 
 
 def secret_in(path):
