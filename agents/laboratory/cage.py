@@ -1,8 +1,8 @@
 """A control group that bounds how many processes a run may have, where this machine lets one be made.
 
 A watcher is too late for a fork bomb: once thousands of processes are ready to run, it hardly ever runs itself. A group
-is the kernel's own bound. It takes the right to write below /sys/fs/cgroup, which root has, and a user has whom no
-other bound of the kernel's would hold.
+is the kernel's own bound. It takes the right to write below /sys/fs/cgroup, which root mostly has; where nobody has it,
+the watcher is alone.
 """
 
 from __future__ import annotations
