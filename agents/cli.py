@@ -210,12 +210,14 @@ def judge(
 @app.command("list")
 def list_(target: TargetOption = None, json_: JsonOption = False) -> None:
     """List the sessions of the target, newest first."""
+    from agents.plain_text import plain
+
     rows = [_row(opened) for opened in _home(target).sessions()]
     if json_:
         print(json.dumps(rows, indent=1))
         return
     for row in rows:
-        print(f"{row['id']}  {row['status']:<17}  {row['started_at']}  {row['idea']}")
+        print(f"{row['id']}  {row['status']:<17}  {row['started_at']}  {plain(row['idea'])}")
 
 
 @app.command()
@@ -236,13 +238,14 @@ def diff(
     id_: ID, raw: Annotated[bool, typer.Option("--raw", help="The exact bytes.")] = False, target: TargetOption = None
 ) -> None:
     """Print the session's newest diff and its SHA-256."""
+    from agents.printing import print_diff
     from agents.session import newest_diff
 
     bytes_, sha256 = newest_diff(_home(target).find(id_))
     if raw:
         sys.stdout.buffer.write(bytes_)
         return
-    print(bytes_.decode(errors="backslashreplace") or "(no change in any file: flags alone)")
+    print_diff(bytes_.decode(errors="backslashreplace"))
     print(f"SHA-256 {sha256}")
 
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from agents.plain_text import foreign, plain
+
 
 def print_session(shown: dict[str, Any]) -> None:
     """Print how a session stands: a line or two for each version, and what came of it."""
     print(f"session   {shown['id']}  {shown['status']}")
-    print(f"idea      {shown['idea']}")
+    print(f"idea      {plain(shown['idea'])}")
     for version in shown["versions"]:
         verdict = version["verdict"]
         cause = f" ({verdict['cause']})" if verdict and verdict["cause"] else ""
         words = f"{verdict['outcome']}{cause}: {verdict['finding']}" if verdict else "no verdict yet"
-        print(f"V{version['n']:<8} {version['plan']['title']}, {version['flags']}\n          {words}")
+        print(
+            f"V{version['n']:<8} {plain(version['plan']['title'])}, {plain(version['flags'])}\n          {plain(words)}"
+        )
         measured = version["experiment"] or {"ablations": [], "scales": []}
         for result in measured["ablations"] + measured["scales"]:
-            print(f"          {result['finding']}")
+            print(f"          {plain(result['finding'])}")
     if shown["status"] == "awaiting_approval":
         last = shown["versions"][-1]
         print(f"waiting   circle diff {shown['id']} shows the diff; to approve it:")
@@ -28,10 +32,18 @@ def print_session(shown: dict[str, Any]) -> None:
         if won["checkpoint"]:
             print(f"weights   {won['checkpoint']}")
     if shown["conclusion"]:
-        print(f"concluded {shown['conclusion']}")
+        print(f"concluded {plain(shown['conclusion'])}")
     spend = shown["spend"]
     seconds = f"{spend['train_seconds']:.0f} s of training, {spend['wall_seconds']:.0f} s in all"
     print(f"spent     {spend['runs']} runs, {seconds}")
+
+
+def print_diff(text: str) -> None:
+    """Print a diff in which nothing acts or hides; letters that look like others are named below their line."""
+    for line in text.split("\n") if text else ["(no change in any file: flags alone)"]:
+        print(plain(line))
+        if letters := foreign(line):
+            print(f"^ letters that are not Latin: {letters}")
 
 
 def print_imported(figures: list[dict[str, Any]], together: dict[str, Any]) -> None:
