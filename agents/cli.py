@@ -238,14 +238,14 @@ def diff(
     id_: ID, raw: Annotated[bool, typer.Option("--raw", help="The exact bytes.")] = False, target: TargetOption = None
 ) -> None:
     """Print the session's newest diff and its SHA-256."""
-    from agents.printing import print_diff
+    from agents.plain_text import plain_lines
     from agents.session import newest_diff
 
     bytes_, sha256 = newest_diff(_home(target).find(id_))
     if raw:
         sys.stdout.buffer.write(bytes_)
         return
-    print_diff(bytes_.decode(errors="backslashreplace"))
+    print(plain_lines(bytes_.decode(errors="backslashreplace")) or "(no change in any file: flags alone)")
     print(f"SHA-256 {sha256}")
 
 

@@ -23,14 +23,21 @@ def plain(line: str, most: int = _LINE_CHARACTERS) -> str:
 
 
 def plain_lines(text: str, most: int = _LINE_CHARACTERS) -> str:
-    """Return a text line by line as `plain` shows each; only a line feed ends a line."""
-    return "\n".join(plain(line, most) for line in text.split("\n"))
+    """Return a text line by line as `plain` shows each; only a line feed ends a line.
+
+    Letters that are not Latin, which may be taken for ones that are, are named below their line.
+    """
+    return "\n".join(f"{plain(line, most)}{_marked(foreign(line))}" for line in text.split("\n"))
 
 
 def foreign(line: str) -> str:
     """Return the letters of a line that are not Latin, which may be taken for ones that are as code and letter."""
     letters = dict.fromkeys(character for character in line if _foreign(character))
     return ", ".join(f"U+{ord(letter):04X} {letter}" for letter in letters)
+
+
+def _marked(letters: str) -> str:
+    return f"\n^ not Latin: {letters}" if letters else ""
 
 
 def _shown(character: str) -> str:
@@ -40,4 +47,5 @@ def _shown(character: str) -> str:
 
 
 def _foreign(character: str) -> bool:
-    return ord(character) > 0x7F and character.isalpha() and not unicodedata.name(character, "").startswith("LATIN")
+    seen = character.isalpha() and character not in _BLANK
+    return seen and ord(character) > 0x7F and not unicodedata.name(character, "").startswith("LATIN")

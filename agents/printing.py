@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from agents.plain_text import foreign, plain
+from agents.plain_text import plain
 
 
 def print_session(shown: dict[str, Any]) -> None:
@@ -16,9 +16,8 @@ def print_session(shown: dict[str, Any]) -> None:
         verdict = version["verdict"]
         cause = f" ({verdict['cause']})" if verdict and verdict["cause"] else ""
         words = f"{verdict['outcome']}{cause}: {verdict['finding']}" if verdict else "no verdict yet"
-        print(
-            f"V{version['n']:<8} {plain(version['plan']['title'])}, {plain(version['flags'])}\n          {plain(words)}"
-        )
+        change = plain(f"{version['plan']['title']}, {version['flags']}")
+        print(f"V{version['n']:<8} {change}\n          {plain(words)}")
         measured = version["experiment"] or {"ablations": [], "scales": []}
         for result in measured["ablations"] + measured["scales"]:
             print(f"          {plain(result['finding'])}")
@@ -36,14 +35,6 @@ def print_session(shown: dict[str, Any]) -> None:
     spend = shown["spend"]
     seconds = f"{spend['train_seconds']:.0f} s of training, {spend['wall_seconds']:.0f} s in all"
     print(f"spent     {spend['runs']} runs, {seconds}")
-
-
-def print_diff(text: str) -> None:
-    """Print a diff in which nothing acts or hides; letters that look like others are named below their line."""
-    for line in text.split("\n") if text else ["(no change in any file: flags alone)"]:
-        print(plain(line))
-        if letters := foreign(line):
-            print(f"^ letters that are not Latin: {letters}")
 
 
 def print_imported(figures: list[dict[str, Any]], together: dict[str, Any]) -> None:
