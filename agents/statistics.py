@@ -344,7 +344,7 @@ def judge(evidence: Evidence) -> Verdict:
     | 3 | diverged later: 2 seeds, or 1 after a repair / 1 seed | loss, theory / loss, implementation |
     | 4 | better at equal tokens or confirmed, but worse at equal time or over memory | loss, system |
     | 5 | confirmed, and no worse at equal time | win |
-    | 6 | confirmed, but slower and not surely better at equal time, or not retrained for it | inconclusive, system |
+    | 6 | confirmed, but slower, and not surely better at equal time or not retrained | inconclusive, system |
     | 7 | worse at equal tokens | loss, theory (harmful) |
     | 8 | surely below half a sigma at equal tokens | loss, theory (no useful effect) |
     | 9 | better at equal tokens, but refused by the confirmation | inconclusive, noise |
@@ -401,11 +401,12 @@ def _confirmed(e: Evidence) -> Verdict | None:
         return None
     tokens, timed = e.visible_effect, e.equal_time_effect
     free = e.speed_ratio is not None and e.speed_ratio.mean <= FREE_SLOWDOWN
+    slower = not free and e.speed_ratio is not None and e.speed_ratio.low > 1
     start = "Confirmed on fresh seeds and hidden data"
     if timed is None and free:
         finding = f"{start}, and no slower; the visible gain is {_span(tokens)}."
         return _row(5, "win", None, EQUAL_TOKENS, tokens.mean if tokens else None, finding)
-    if timed and (timed.low > 0 or (free and timed.mean >= 0)) and (free or e.retrained):
+    if timed and (timed.low > 0 if slower else timed.mean >= 0) and (free or e.retrained):
         finding = f"{start}; the visible gain at equal time is {_span(timed)}"
         worth = (
             f", {compute_saved(timed.mean, e.kappa):.0%} of the compute" if e.kappa and e.kappa >= timed.mean else ""

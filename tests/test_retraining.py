@@ -38,6 +38,7 @@ class Formula:
             visible=loss,
             hidden=loss,
             steps=100,
+            train_seconds=10.0 * (self.ratio if new else 1.0),
             seconds_per_step=(self.ratio if new else 1.0) * math.exp(0.001 * Random(order.key).gauss(0, 1)),
         )
 
@@ -79,9 +80,12 @@ def conducted(ratio: float) -> tuple[list[Order], dict]:
     )
     context = SimpleNamespace(
         session=session,
-        target=SimpleNamespace(scale=lambda preset: SimpleNamespace(short_tokens=1000)),
+        target=SimpleNamespace(
+            scale=lambda preset: SimpleNamespace(short_tokens=1000), evaluation=SimpleNamespace(model="")
+        ),
         laboratory=laboratory,
         clock=SimpleNamespace(elapsed=lambda: 0.0),
+        record=lambda kind, key, body: body,
         report=lambda event, **details: None,
     )
     state = {

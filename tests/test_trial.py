@@ -26,7 +26,10 @@ def run(arm: Arm, seed: int, loss: float, weights: str) -> Run:
 def trial(target: Target, new: Run) -> Trial:
     """A confirmation of one pair, as far as it concerns whether the pair is believed."""
     old = run("baseline", 1, 3.5, "aa")
-    floor = Baseline(metric="val_loss", direction="min", n=1, mean=3.5, std=0.01, key="k", reused=False, runs=(old,))
+    other = run("baseline", 2, 3.5, "zz").model_copy(update={"stage": "floor"})
+    floor = Baseline(
+        metric="val_loss", direction="min", n=2, mean=3.5, std=0.01, key="k", reused=False, runs=(old, other)
+    )
     one = Trial(cast(Any, SimpleNamespace(target=target)), {}, cast(Any, None), floor, runs=[old, new])
     one.pair_up([old], [new], "confirm")
     return one
@@ -40,7 +43,7 @@ def test_an_honest_gain_counts() -> None:
 
 @pytest.mark.parametrize(
     ("loss", "weights", "words"),
-    [(1.2, "bb", "implausible, a person must look"), (3.4, "aa", "byte for byte, those of the baseline's run")],
+    [(1.2, "bb", "implausible, a person must look"), (3.4, "zz", "byte for byte, those of the baseline's floor run")],
     ids=["too good", "copied"],
 )
 def test_what_no_honest_run_does_is_refused_and_no_gain(loss: float, weights: str, words: str) -> None:

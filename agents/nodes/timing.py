@@ -45,7 +45,7 @@ def time_arms(trial: Trial) -> Ending | None:
     trial.speed = ratio_interval(_times(new, stepwise), _times(old, stepwise))
     if all(run.peak_memory_bytes for run in runs):
         trial.memory = _memory(new) / _memory(old)
-    if stepwise and whole_cost(trial) > UNSEEN * trial.speed.mean:
+    if stepwise and whole_cost(trial) > UNSEEN * trial.speed.high:
         runs = _timed(trial, trial.context.session.train_tokens)
         if runs is None:
             return "budget"
@@ -55,16 +55,15 @@ def time_arms(trial: Trial) -> Ending | None:
 
 
 def whole_cost(trial: Trial) -> float:
-    """How many times the baseline's whole runs the screen's took, by the smaller of CPU and wall seconds.
+    """How many times the baseline's whole runs the screen's took at least: the smallest ratio of CPU or wall seconds.
 
-    A crowded machine stretches the one, what computes on an accelerator hides from the other.
+    A crowded machine stretches some of them; work that hides stretches all.
     """
-    screened = [run for run in trial.runs if run.stage == "screen"]
     floor = {run.seed: run for run in trial.floor.runs}
-    pairs = [(floor[run.seed], run) for run in screened]
-    ratios = [fmean(new.train_seconds / old.train_seconds for old, new in pairs)]
+    pairs = [(floor[run.seed], run) for run in trial.runs if run.stage == "screen"]
+    wall = [new.train_seconds / old.train_seconds for old, new in pairs]
     cpu = [new.cpu_seconds / old.cpu_seconds for old, new in pairs if old.cpu_seconds and new.cpu_seconds]
-    return min([*ratios, fmean(cpu)] if cpu else ratios)
+    return min(*wall, *cpu)
 
 
 def _timed(trial: Trial, tokens: int) -> list[Run] | None:

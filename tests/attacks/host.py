@@ -104,11 +104,13 @@ class Host:
         return GitWorkspace(self.root / "repository")
 
     def state(self) -> dict[str, str]:
-        """What every file is, its kind, mode, owner, time and bytes; not the laboratory's own record of the runs."""
+        """What every file is, its kind, mode, owner, time and bytes.
+
+        Not the laboratory's own record of the runs, nor git's objects, to which it adds the tree that a run sees.
+        """
         found: dict[str, str] = {}
         for folder, folders, files in os.walk(self.root):
-            if "lab" in folders:
-                folders.remove("lab")
+            folders[:] = [name for name in folders if name not in ("lab", "objects")]
             found |= {
                 str(path.relative_to(self.root)): _state(path) for path in map(Path(folder).joinpath, folders + files)
             }

@@ -11,7 +11,8 @@ from agents.laboratory.process import Ended
 
 
 def ended(**changes: Any) -> Ended:
-    nothing: dict[str, Any] = {"steps": (), "losses": (), "tail": (), "seconds_per_step": None, "cpu_seconds": None}
+    nothing: dict[str, Any] = {"steps": (), "losses": (), "tail": (), "seconds_per_step": None}
+    nothing |= {"cpu_seconds": None, "exceeded": None}
     nothing |= {"timed_out": False, "seconds": 1.0, "peak_memory_bytes": None, "memory_kills": 0, "unwritten": ""}
     return Ended(**(nothing | changes))
 
@@ -24,6 +25,7 @@ def ended(**changes: Any) -> Ended:
         ({"returncode": 137}, True, None),
         ({"returncode": -9, "timed_out": True}, True, None),
         ({"returncode": -9, "timed_out": True, "memory_kills": 1}, True, None),
+        ({"returncode": -9, "exceeded": "the run used too much and was ended"}, True, None),
         ({"returncode": -9}, False, None),
         ({"returncode": -7}, False, None),
         ({"returncode": 1, "memory_kills": 1}, True, None),

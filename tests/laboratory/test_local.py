@@ -233,39 +233,6 @@ def test_without_a_sandbox_a_run_that_changes_its_data_is_refused(serving: Path,
     assert clean.status == "done", "the next run with the seed is served anew"
 
 
-def test_weights_of_another_seed_are_refused(plain: Path, laboratory: Open) -> None:
-    """They were copied; equal weights at the same seed are the rule for a flag that is off."""
-    lab = laboratory(plain)
-    baseline, same_again = lab.run([Order("baseline", "floor", 1, lab.base, 1_600), order(lab.base, 1)])
-    assert (baseline.status, same_again.status) == ("done", "done")
-    assert baseline.weights_sha256 == same_again.weights_sha256
-    copy = "import atexit\natexit.register(lambda: (_place / 'weights.json').write_text('[1]'))\n"
-    constant = version(plain, telling("1") + copy)
-    lab.workers = 1
-    first, second = lab.run([order(constant, 1), order(constant, 2)])
-    assert first.status == "done" and (second.status, second.visible) == ("refused", None)
-    assert second.error == "its weights are those of the screen run with seed 1, byte for byte"
-
-
-def test_an_experiment_that_did_next_to_nothing_is_a_warning(plain: Path, laboratory: Open) -> None:
-    """It counts, but the paper tells a person: here the flag spares the baseline's one second of work."""
-    train = (plain / "train.py").read_text()
-    busy = "    configs = parse()\n    while not configs.intercept and time.process_time() < 1.5:\n        pass\n"
-    train = train.replace("    configs = parse()\n", busy).replace("import sys\n", "import sys\nimport time\n")
-    (plain / "train.py").write_text(train)
-    git(plain, "commit", "-qam", "A busy baseline")
-    lab = laboratory(plain)
-    (old,) = lab.run([Order("baseline", "floor", 1, lab.base, 1_600)])
-    (new,) = lab.run([order(lab.base, flags=(("intercept", True),))])
-    assert (old.status, old.warning, new.status) == ("done", None, "done")
-    assert (
-        old.cpu_seconds
-        and old.cpu_seconds > 1.4
-        and new.warning
-        and new.warning.startswith("the run with seed 1 took 0.")
-    )
-
-
 def test_equal_orders_are_one_run(plain: Path, laboratory: Open) -> None:
     """Side by side, one after the other, and in a laboratory that goes on with the session's journal."""
     started: list[str] = []

@@ -123,7 +123,8 @@ def mixing() -> Entry:
 
 @pytest.mark.parametrize(("entry", "variant"), VARIANTS, ids=NAMES)
 def test_a_variant_is_an_honest_patch(entry: Entry, variant: Variant, repository: Repository, baseline: Any) -> None:
-    plan = CATALOGUE.ask(asked(entry), Plan).model_copy(update={"flags": variant.flags})
+    own = {"flags": variant.flags, "ablations": variant.ablations}
+    plan = CATALOGUE.ask(asked(entry), Plan).model_copy(update=own)
     change = CATALOGUE.ask(asked(entry, version={"plan": {"variant": variant.name}}), Change)
     commit = repository.commit(variant, change.diff)
     base, tree = (repository.workspace.export(at) for at in (repository.base, commit))
@@ -164,7 +165,8 @@ def test_an_entry_knows_no_outcome_and_can_go_on(entry: Entry) -> None:
     assert not first.answers
     assert others and all(variant.answers for variant in others)
     assert len({(variant.flags_text, variant.diff) for variant in entry.variants}) == len(entry.variants)
-    assert set(Variant.model_fields) == {"name", "answers", "title", "hypothesis", "method", "files", "flags", "diff"}
+    told = {"name", "answers", "title", "hypothesis", "method", "files", "flags", "diff", "ablations"}
+    assert set(Variant.model_fields) == told
 
 
 def test_a_default_that_exists_is_the_presets_own() -> None:
