@@ -55,15 +55,12 @@ def time_arms(trial: Trial) -> Ending | None:
 
 
 def whole_cost(trial: Trial) -> float:
-    """How many times the baseline's whole runs the screen's took at least: the smallest ratio of CPU or wall seconds.
+    """The smallest ratio of the screen's whole runs to the baseline's with the same seeds, in seconds.
 
-    A crowded machine stretches some of them; work that hides stretches all.
+    A crowded machine may stretch it, too: then whole runs are timed, alone, where their steps would have done.
     """
-    floor = {run.seed: run for run in trial.floor.runs}
-    pairs = [(floor[run.seed], run) for run in trial.runs if run.stage == "screen"]
-    wall = [new.train_seconds / old.train_seconds for old, new in pairs]
-    cpu = [new.cpu_seconds / old.cpu_seconds for old, new in pairs if old.cpu_seconds and new.cpu_seconds]
-    return min(*wall, *cpu)
+    floor = {run.seed: run.train_seconds for run in trial.floor.runs}
+    return min(run.train_seconds / floor[run.seed] for run in trial.runs if run.stage == "screen")
 
 
 def _timed(trial: Trial, tokens: int) -> list[Run] | None:
