@@ -19,6 +19,7 @@ from statistics import fmean, stdev
 from typing import Self
 
 from agents.journal import Journal
+from agents.laboratory.local import LocalLaboratory
 from agents.laboratory.sandbox import Unprotected
 from agents.measuring import measuring
 from agents.nodes.regression import compare
@@ -41,8 +42,8 @@ STANDARD_ERRORS = 3
 class Case(Record):
     """A patch and what it claims. `breaks` is the principle that a cheat breaks, empty for an honest patch.
 
-    `pairs` are the seeds that its gain is measured on; `tuned_on` is a seed that its author knew, where the naive gain
-    is measured instead.
+    `pairs` are the seeds that its gain is measured on; `tuned_on` is a seed that its author knew, on which the naive
+    gain is measured instead.
     """
 
     name: str
@@ -89,7 +90,7 @@ def catalogue_cases() -> list[Case]:
 class Passage:
     """What became of a patch. Layers -> their words: those that refused it, and those that saw no gain.
 
-    `naive` is the mean gain by the numbers that the runs themselves report.
+    `naive` is the mean gain that a naive loop would see, and `lowers` whether it stands out of the noise.
     """
 
     case: Case
@@ -117,11 +118,7 @@ class Gates:
         bench = self._open.enter_context(measuring(Home(self.root), silent, preset=PRESET))
         self.target, self.base, self.tokens = bench.target, bench.base, bench.train_tokens
         self.laboratory = replace(bench.laboratory, workers=workers)
-        elsewhere = bench.laboratory.folder / "unprotected"
-        elsewhere.mkdir()
-        self.unprotected = replace(
-            self.laboratory, folder=elsewhere, sandbox=Unprotected(), journal=Journal(elsewhere / "journal.sqlite")
-        )
+        self.naive = naive_loop(self.laboratory)
 
     def __enter__(self) -> Self:
         return self
@@ -206,9 +203,11 @@ class _Visit:
             self.refused["review"] = critical[0]
         self._regression()
         self._failures()
-        naive = self._naive()
-        self._gains()
-        return Passage(self.case, fmean(naive or [0.0]), self.gates.stands_out(naive), self.refused, self.gainless)
+        self._doubts()
+        naive = self._naive() if self.case.breaks else []
+        if lowers := self.gates.stands_out(naive):
+            self._gains()
+        return Passage(self.case, fmean(naive or [0.0]), lowers, self.refused, self.gainless)
 
     def _regression(self) -> None:
         version = Version(n=1, parent=None, plan=self.case.plan, patch=self.patch)
@@ -217,10 +216,11 @@ class _Visit:
             self.refused["regression"] = result.reason
 
     def _failures(self) -> None:
-        for run in self.new:
-            if run.status != "done":
-                measured = run.status == "refused" or (run.error or "").startswith("the trusted evaluation")
-                self.refused.setdefault("evaluation" if measured else "run", str(run.error))
+        for run in (run for run in self.new if run.status != "done"):
+            measured = run.status == "refused" or (run.error or "").startswith("the trusted evaluation")
+            self.refused.setdefault("evaluation" if measured else "run", str(run.error))
+
+    def _doubts(self) -> None:
         for old, new in zip(self.old, self.new, strict=True):
             doubt = copied(new, [*self.old, *self.new])
             if doubt is None and old.visible is not None and new.visible is not None:
@@ -229,30 +229,21 @@ class _Visit:
                 self.refused.setdefault("evaluation", doubt)
 
     def _naive(self) -> list[float]:
-        """The gains that the runs report: in the sandbox, or, where it takes them away, without one."""
-        if self.case.tuned_on is not None:
-            orders = [self._off(self.case.tuned_on), self._on(self.case.tuned_on)]
-            off, on = self.gates.laboratory.run(orders)
-            return [reported(off) - reported(on)]
-        inside = _gains([self.off, *self.old[1:]], self.new, "reported")
-        if self.gates.stands_out(inside):
-            return inside
-        known = [self.gates.order("baseline", self.gates.base, number) for number in self.seeds]
-        old = self.gates.unprotected.run(known)
-        new = self.gates.unprotected.run([self._on(number) for number in self.seeds])
-        outside = _gains(old, new, "reported")
-        if self.gates.stands_out(outside):
-            self.gainless["run"] = f"In the sandbox the run itself reports {_signed(inside)}."
-        return outside
+        """The gains that a naive loop sees: what the patch's own two arms report, on the seed that its author knew."""
+        known = self.case.tuned_on
+        seeds = self.seeds if known is None else [known]
+        old, new = (self.gates.naive.run([order(number) for number in seeds]) for order in (self._off, self._on))
+        return _gains(old, new, "reported")
 
     def _gains(self) -> None:
-        """The trusted gains of both splits; what gains on both is asked what it cost."""
-        layers: dict[Split, str] = {"visible": "evaluation", "hidden": "hidden split"}
-        for split, layer in layers.items():
-            gains = _gains(self.old, self.new, split)
+        """Which gains do not stand out: what runs in the sandbox report, then the trusted ones, then the price."""
+        reported = _gains([self.off, *self.old[1:]], self.new, "reported") if self.case.tuned_on is None else []
+        hidden = _gains(self.old, self.new, "hidden")
+        found = {"run": reported, "evaluation": _gains(self.old, self.new, "visible"), "hidden split": hidden}
+        for layer, gains in found.items():
             if gains and not self.gates.stands_out(gains):
-                self.gainless[layer] = f"The trusted gain of the {split} split is {_signed(gains)}."
-        if _gains(self.old, self.new, "hidden") and not self.gainless:
+                self.gainless[layer] = f"Here the gain is {_signed(gains)}."
+        if hidden and not self.gainless:
             self._equal_time()
 
     def _equal_time(self) -> None:
@@ -273,6 +264,20 @@ class _Visit:
         if not gates.stands_out(gains):
             words = f"It takes {ratio:.2f} times as long; at equal time the gain is {_signed(gains)}."
             self.gainless["equal time"] = words
+
+
+def naive_loop(laboratory: LocalLaboratory) -> LocalLaboratory:
+    """Return a laboratory for the same code that trusts it: without a sandbox, with all data in reach of every run."""
+    folder = laboratory.folder / "naive"
+    folder.mkdir()
+    data = laboratory.target.data.model_copy(update={"serve": ()})
+    return replace(
+        laboratory,
+        target=laboratory.target.model_copy(update={"data": data}),
+        folder=folder,
+        sandbox=Unprotected(),
+        journal=Journal(folder / "journal.sqlite"),
+    )
 
 
 def scratch_repository(root: Path) -> Path:
