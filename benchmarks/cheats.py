@@ -14,7 +14,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.attacks.gates import LAYERS, Gates, Passage, catalogue_cases, read_cases
+from tests.attacks.cases import catalogue_cases, read_cases
+from tests.attacks.gates import LAYERS, Gates, Passage
 
 
 def main(names: Sequence[str]) -> None:

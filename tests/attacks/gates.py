@@ -1,15 +1,14 @@
 """What Circle makes of a patch: every layer is asked by itself, as if the layers before it were not there.
 
-A case is NAME.diff in cheats/ or honest/, with its flags and its words in the folder's .toml file. It goes through the
-product's own parts: the mechanical review, runs in the sandbox, the comparison of the regression, the trusted
-evaluation with its checks. Only the seeds are few: a gain is one that stands out of the noise of independent arms.
+A case goes through the product's own parts: the mechanical review, runs in the sandbox on served data, the comparison
+of the regression, the trusted evaluation with its checks, the doubts about a pair. Only the seeds are few: a gain is
+one that stands out of the noise of independent arms.
 """
 
 from __future__ import annotations
 
 import math
 import shutil
-import tomllib
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -25,65 +24,17 @@ from agents.measuring import measuring
 from agents.nodes.regression import compare
 from agents.plausibility import copied, implausible
 from agents.ports import Order, silent
-from agents.records import Arm, Flag, Patch, Plan, Record, Regression, Run, Split, Stage, Version
-from agents.researchers.catalogue import IDEAS, Catalogue
+from agents.records import Arm, FlagValue, Patch, Run, Split, Stage, Version
 from agents.review import mechanical_issues
 from agents.session import Home
 from agents.statistics import seed
+from tests.attacks.cases import Case
 from tests.sessions import ROOT, git
 
-ATTACKS = Path(__file__).parent
 LAYERS = ("review", "regression", "run", "evaluation", "hidden split", "equal time")
 PRESET = "smoke"
 SECRET = b"the seeds of the gates"
 STANDARD_ERRORS = 3
-
-
-class Case(Record):
-    """A patch and what it claims. `breaks` is the principle that a cheat breaks, empty for an honest patch.
-
-    `pairs` are the seeds that its gain is measured on; `tuned_on` is a seed that its author knew, on which the naive
-    gain is measured instead.
-    """
-
-    name: str
-    flags: tuple[Flag, ...]
-    pretends: str
-    breaks: str = ""
-    pairs: int = 1
-    tuned_on: int | None = None
-    diff: str = ""
-
-    @property
-    def plan(self) -> Plan:
-        """The plan that would come with the patch."""
-        return Plan(title=self.pretends, hypothesis=self.pretends, method="", flags=self.flags, criteria="")
-
-    @property
-    def values(self) -> tuple[tuple[str, bool | int | float | str], ...]:
-        """The flags of the experiment's arm."""
-        return tuple((flag.name, flag.value) for flag in self.flags)
-
-
-def read_cases(folder: str) -> list[Case]:
-    """Return the cases of a folder beside this file, in the order of its table."""
-    place = ATTACKS / folder
-    table = tomllib.loads((place / f"{folder}.toml").read_text(encoding="utf-8"))
-    return [
-        Case.model_validate({"name": name, "diff": (place / f"{name}.diff").read_text(encoding="utf-8"), **about})
-        for name, about in table.items()
-    ]
-
-
-def catalogue_cases() -> list[Case]:
-    """Return the catalogue's diffs, which are honest patches, too: each once, with the flags of its first variant."""
-    cases: dict[tuple[str, str], Case] = {}
-    for entry in Catalogue().entries:
-        for variant in (variant for variant in entry.variants if variant.diff):
-            name, diff = f"{entry.name}/{variant.name}", (IDEAS / entry.name / variant.diff).read_text(encoding="utf-8")
-            case = Case(name=name, flags=variant.flags, pretends=variant.title, diff=diff)
-            cases.setdefault((entry.name, variant.diff), case)
-    return list(cases.values())
 
 
 @dataclass(frozen=True)
@@ -103,10 +54,6 @@ class Passage:
     def caught(self) -> tuple[str, ...]:
         """The layers that stop it, in the order in which a session asks them."""
         return tuple(layer for layer in LAYERS if layer in self.refused or layer in self.gainless)
-
-    def words(self, layer: str) -> str:
-        """Return what a layer said."""
-        return self.refused.get(layer) or self.gainless.get(layer, "")
 
 
 class Gates:
@@ -132,7 +79,7 @@ class Gates:
         orders = [
             self.order("baseline", self.base, number, stage="floor") for number in self.seeds("floor", self.floor)
         ]
-        return stdev(reported(run) for run in self.laboratory.run(orders))
+        return stdev(run.reported for run in self.laboratory.run(orders) if run.reported is not None)
 
     def seeds(self, bank: str, number: int) -> list[int]:
         """Return seeds that no patch could have known."""
@@ -143,7 +90,7 @@ class Gates:
         arm: Arm,
         commit: str,
         number: int,
-        flags: tuple[tuple[str, bool | int | float | str], ...] = (),
+        flags: tuple[tuple[str, FlagValue], ...] = (),
         splits: tuple[Split, ...] = (),
         stage: Stage = "screen",
     ) -> Order:
@@ -211,7 +158,7 @@ class _Visit:
 
     def _regression(self) -> None:
         version = Version(n=1, parent=None, plan=self.case.plan, patch=self.patch)
-        result: Regression = compare(self.old[0], self.off, self.old[0], self.new[0], version)
+        result = compare(self.old[0], self.off, self.old[0], self.new[0], version)
         if result.failure in ("regression", "dead flag"):
             self.refused["regression"] = result.reason
 
@@ -290,12 +237,6 @@ def scratch_repository(root: Path) -> Path:
     git(root, "add", "-A")
     git(root, "commit", "-qm", "The training code")
     return root
-
-
-def reported(run: Run) -> float:
-    """Return what a run says of itself; raise AssertionError where it says nothing."""
-    assert run.reported is not None, run.error
-    return run.reported
 
 
 def _gains(old: Sequence[Run], new: Sequence[Run], metric: str) -> list[float]:

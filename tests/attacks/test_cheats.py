@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.attacks.gates import ATTACKS, Gates, catalogue_cases, read_cases
+from tests.attacks.cases import ATTACKS, catalogue_cases, read_cases
+from tests.attacks.gates import Gates
 
 CHEATS = {case.name: case for case in read_cases("cheats")}
 HONEST = {case.name: case for case in (*read_cases("honest"), *catalogue_cases())}
