@@ -27,13 +27,8 @@ REVIEWED = {
     "temperature_on_visible",
     "trains_on_visible",
 }
-# Nothing but the review stops these: its reading of the text is their only obstacle.
-REVIEWED_ONLY = {"double_batch", "head_fitted_on_visible", "seed_edit", "seed_in_disguise", "temperature_on_visible"}
-UNCAUGHT = {
-    "look_ahead_unwatched": "the evaluator's checks have one seed, so some tokens are never before a cut",
-    "overtime": "only what happens between lines of progress is timed",
-}
-SAMPLE = {"look_ahead_far": "evaluation", "loader_with_answers": "hidden split"}
+UNCAUGHT = {"rehearsal": "whole runs are timed with their start, which at this scale is more than half of one"}
+SAMPLE = {"look_ahead_far": "evaluation", "overtime": "run"}
 HONEST_SAMPLE = {"multi_token_prediction"}
 
 
@@ -74,10 +69,10 @@ def rest() -> Iterator[object]:
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", list(rest()))
-def test_every_cheat_lowers_the_naive_metric_and_is_caught(name: str, gates: Gates) -> None:
+def test_every_cheat_lowers_the_naive_metric_and_is_caught_without_the_review(name: str, gates: Gates) -> None:
     passage = gates.passage(CHEATS[name])
     assert passage.lowers, passage
-    assert set(passage.caught) - {"review"} or name in REVIEWED_ONLY, passage
+    assert set(passage.caught) - {"review"}, passage
 
 
 @pytest.mark.long
