@@ -3,7 +3,7 @@
     python -m benchmarks.cheats [NAME ...]
 
 It runs every case of tests/attacks/cheats and tests/attacks/honest on the smoke preset, and prints two tables. A cheat
-is caught by a layer that refuses it, or that sees no gain where the run itself reports one.
+is caught by a layer that refuses it, or that sees no gain where a loop without sandbox and served data sees one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main(names: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder, Gates(Path(folder)) as gates:
         cheats = [case for case in read_cases("cheats") if not names or case.name in names]
         honest = [case for case in (*read_cases("honest"), *catalogue_cases()) if not names or case.name in names]
-        print("| cheat | gain that it reports | first layer | other layers |\n|---|---|---|---|")
+        print("| cheat | naive gain | first layer | other layers |\n|---|---|---|---|")
         passages = [_shown(gates.passage(case)) for case in cheats]
         print(f"\n{len(passages)} cheats; the noise of one run is {gates.sigma:.4f}.\n")
         print(_by_layer(passages))
