@@ -34,14 +34,25 @@ def plan_of(home: Home, diff: str, flags: str, title: str, ablations: Sequence[s
     def found(words: str) -> tuple[Flag, ...]:
         return tuple(_flag(name, value, target, f"{added}\n{declared}") for name, value in pairs(words))
 
+    own = found(flags)
+    if all(flag.value == flag.default for flag in own):
+        raise UsageError(f"--flags {flags!r} are the defaults: nothing would change.")
     return Plan(
         title=title,
         hypothesis=f"With {flags}, {target.metric.name} is better than the baseline's.",
         method="A person's own diff.",
-        flags=found(flags),
+        flags=own,
         criteria="The session's rule of proof.",
-        ablations=tuple(Ablation(name=words, flags=found(words)) for words in ablations),
+        ablations=tuple(_ablation(words, found(words), own) for words in ablations),
     )
+
+
+def _ablation(words: str, flags: tuple[Flag, ...], own: tuple[Flag, ...]) -> Ablation:
+    if all(flag.value == flag.default for flag in flags):
+        raise UsageError(f"--ablation {words!r} is the baseline itself, which explains nothing.")
+    if {(flag.name, flag.value) for flag in flags} == {(flag.name, flag.value) for flag in own}:
+        raise UsageError(f"--ablation {words!r} is the change itself: name something simpler.")
+    return Ablation(name=words, flags=flags)
 
 
 def pairs(flags: str) -> list[tuple[str, str]]:
@@ -71,13 +82,14 @@ def _flag(name: str, value: str, target: Target, source: str) -> Flag:
             raise UsageError(f"--flags: {name} is declared neither in {target.flags.file} nor by the diff.")
         return Flag(name=name, default="", value=_literal(value))
     flag = Flag(name=name, default=_literal(default[1].strip()), value=_literal(value))
-    if _kind(flag.default) != _kind(flag.value):
+    if type(flag.value) is not type(flag.default) and not _widens(flag):
         raise UsageError(f"--flags: {name} is {flag.default!r} by default, and {value!r} is of another type.")
     return flag
 
 
-def _kind(value: FlagValue) -> type:
-    return float if type(value) is int else type(value)
+def _widens(flag: Flag) -> bool:
+    """Whether a whole number is given where a fraction may be."""
+    return type(flag.default) is float and type(flag.value) is int
 
 
 def _literal(text: str) -> FlagValue:

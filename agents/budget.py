@@ -47,7 +47,8 @@ def forecast(session: Session, preset: Preset, recorded: Sequence[Run], ablation
     seconds = fmean(run.train_seconds for run in recorded) if recorded else preset.seconds
     minutes = seconds / 60 / session.workers
     values = [run.visible for run in recorded if run.visible is not None]
-    sigma = noise_floor(values).std if values else 1.0
+    known = len(set(values)) > 1
+    sigma = noise_floor(values).std if known else 1.0
     return Forecast(
         fewest_runs=fewest,
         most_runs=most + 2 * LONGEST_CHECK * len(scales),
@@ -55,7 +56,7 @@ def forecast(session: Session, preset: Preset, recorded: Sequence[Run], ablation
         fewest_minutes=fewest * minutes,
         most_minutes=(most + sum(scales)) * minutes,
         smallest_effect=smallest_provable_effect(math.sqrt(2) * sigma, looks),
-        in_sigmas=not values,
+        in_sigmas=not known,
     )
 
 

@@ -185,8 +185,12 @@ def judge(
     if null:
         if patch or flags:
             raise UsageError("--null judges no diff: leave out --patch and --flags, or leave out --null.")
+        if any((title, ablation, scales, max_runs, max_hours, minimum_effect, workers, secret, fresh_baseline)):
+            raise UsageError("--null takes --seeds, --preset, --train-tokens, --confidence and --no-sandbox alone.")
         _judge_null(home, seeds, proof, json_, preset=preset, train_tokens=train_tokens, no_sandbox=no_sandbox)
         return
+    if seeds is not None:
+        raise UsageError("--seeds is for --null: the seeds of a verdict are the session's secret.")
     if not flags:
         raise UsageError("--flags is missing: the flags that turn the change on, or --null for the self-test.")
     options = sessions.Options(
@@ -202,7 +206,10 @@ def judge(
         fresh_baseline=fresh_baseline,
         memory=False,
     )
-    opened = sessions.start(home, title, Nobody(), options, _brought(home, patch, flags, ablation or [], title))
+    brought = _brought(home, patch, flags, ablation or [], title)
+    if patch and not brought[0].strip():
+        raise UsageError(f"The diff {patch} is empty: leave out --patch to judge flags alone.")
+    opened = sessions.start(home, title, Nobody(), options, brought)
     print(f"session {opened.session.id}", file=sys.stderr, flush=True)
     _follow_own(opened, json_)
 
@@ -431,6 +438,8 @@ def _judge_null(home: Home, seeds: int | None, confidence: Confidence, as_json: 
         print(json.dumps(shown, indent=1))
     else:
         print_null_test(shown)
+    if not shown["identical"]:
+        raise CircleError("The same seed does not give the same result here: no verdict can rest on this target.")
 
 
 @contextlib.contextmanager
@@ -447,12 +456,11 @@ def _display() -> Any:
 
 
 def _committed_home(target: Path | None) -> tuple[Home, Start]:
-    """Return a target that has a commit to start from, and the defaults that its circle.toml gives."""
-    from agents.settings import load_target
+    """Return a target that has a commit to start from, and the defaults that its committed circle.toml gives."""
+    from agents.session import load_committed_target
 
     home = _home(target)
-    home.workspace.head()
-    return home, load_target(home.target).start
+    return home, load_committed_target(home.workspace, home.workspace.head()).start
 
 
 def _home(target: Path | None) -> Home:

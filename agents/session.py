@@ -176,8 +176,8 @@ def start(
         tried=tried,
     )
     opened = Opened(home, session)
-    opened.folder.mkdir(parents=True)
     versions = [_brought(opened, *brought)] if brought else []
+    opened.folder.mkdir(parents=True)
     (opened.folder / "versions.json").write_text(json.dumps(versions), encoding="utf-8")
     _write(opened.folder / "session.json", session.model_dump_json(indent=1))
     return opened

@@ -43,7 +43,7 @@ def _version(version: Version, *, ended: bool) -> dict[str, Any]:
     shown = version.model_dump(mode="json", exclude=_OMITTED)
     patch = shown.pop("patch") or {}
     shown |= {key: patch.get(key) for key in ("branch", "commit", "diff_sha256", "files")}
-    shown["flags"] = " ".join(f"--{flag.name} {flag.value}" for flag in version.plan.flags)
+    shown["flags"] = " ".join(f"--{flag.name} {_word(flag.value)}" for flag in version.plan.flags)
     won = version.verdict is not None and version.verdict.outcome == "win"
     if shown["experiment"] and not ended and not won:
         shown["experiment"] = _without_hidden(shown["experiment"])
@@ -54,6 +54,11 @@ def _version(version: Version, *, ended: bool) -> dict[str, Any]:
         }
         shown["experiment"] = _with_plain_ratios(shown["experiment"]) | checks
     return shown
+
+
+def _word(value: object) -> str:
+    """A value as a command line takes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _with_plain_ratios(experiment: dict[str, Any]) -> dict[str, Any]:

@@ -430,7 +430,8 @@ def _measured(e: Evidence) -> Verdict:
     enough = len(e.differences) > 1
     spread = stdev(e.differences) if enough else math.sqrt(2) * e.sigma
     mean = fmean(e.differences) if enough else 0.0
-    pairs = math.ceil((BOUNDARIES["standard"][-1].win * spread / max(mean, useful)) ** 2)
+    first, *_, last = BOUNDARIES["standard"]
+    pairs = max(first.n, math.ceil((last.win * spread / max(mean, useful)) ** 2))
     start = "The budget ended before an answer" if e.budget_ended else "Noise hides the answer"
     finding = f"{start}: the visible gain is {_span(effect)}; about {pairs} pairs would settle it."
     return _row(10, "inconclusive", "noise", "pairs to settle", pairs, finding)

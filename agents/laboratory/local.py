@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import json
 import math
 import os
 import re
+import secrets
 import shutil
 import sys
 from collections.abc import Sequence
@@ -253,11 +255,19 @@ class LocalLaboratory:
             preset=self._scale,
             base_tree=self._trees.of(self.base).folder,
             data=self._data.prepared,
-            secret=self._data.sha256,
+            secret=self._secret,
             sandbox=self.sandbox,
             processes=self.processes,
             environment=self._environment,
         )
+
+    @cached_property
+    def _secret(self) -> str:
+        """What no run and no author of a patch knows: drawn once for a target's folder on this machine."""
+        file = self.home / "secret"
+        with contextlib.suppress(FileExistsError), file.open("x", encoding="ascii") as made:
+            made.write(secrets.token_hex(16))
+        return file.read_text(encoding="ascii")
 
     @cached_property
     def _scale(self) -> Preset:

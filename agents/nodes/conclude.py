@@ -7,7 +7,7 @@ from langgraph.runtime import Runtime
 from agents import budget
 from agents.ports import Context
 from agents.report import documents
-from agents.state import State, versions_of
+from agents.state import State, session_of, versions_of
 
 
 def conclude(state: State, runtime: Runtime[Context]) -> State:
@@ -24,6 +24,8 @@ def reason(state: State) -> str:
     versions = versions_of(state)
     if state.get("baseline") is None:
         return "The budget has no room for the baseline's noise floor."
+    if session_of(state).researcher == "none" and versions and versions[-1].verdict:
+        return "The diff was judged, and nobody but its author revises it."
     revision = versions[-1].revision if versions else None
     if revision and revision.exhausted:
         return f"The idea is exhausted: {revision.change}"

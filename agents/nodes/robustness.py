@@ -9,10 +9,11 @@ from typing import Literal
 from langgraph.runtime import Runtime
 
 from agents.budget import LONGEST_CHECK, REPORT_PAIRS
+from agents.errors import BaselineRefused
 from agents.nodes.regression import charge
 from agents.nodes.trial import Trial
 from agents.ports import Context, Order
-from agents.records import Ablated, Ablation, Run, Scaled
+from agents.records import Ablated, Ablation, Scaled
 from agents.state import State, amended, baseline_of, current
 from agents.statistics import BOUNDARIES, gain, interval, read_ablation, read_scale
 
@@ -55,9 +56,8 @@ class _Whole:
         confirmed = BOUNDARIES[self.trial.context.session.confidence][-1].n
         seeds = self.trial.seeds(self.trial.bank, confirmed, confirmed + count)
         for seed in (seed for seed in seeds if seed not in self.baseline):
-            runs = self.trial.train(_pair(self.trial, "ablation", seed))
-            losses = _hidden(runs) if runs else None
-            if losses is None:
+            losses = _losses(self.trial, _pair(self.trial, "ablation", seed))
+            if not losses:
                 return None
             self.baseline[seed], self.experiment[seed] = losses
         return seeds
@@ -78,11 +78,10 @@ def _ablate(whole: _Whole, ablation: Ablation, effect: float) -> Ablated:
             for seed in seeds
             if seed not in found
         ]
-        runs = trial.train(orders)
-        if runs is None:
-            break
-        losses = _hidden(runs)
+        losses = _losses(trial, orders)
         if losses is None:
+            break
+        if not losses:
             return result.model_copy(update={"reading": "failed"})
         found |= {order.seed: loss for order, loss in zip(orders, losses, strict=True)}
         own = [gain(whole.baseline[seed], found[seed], direction) for seed in seeds]
@@ -102,11 +101,10 @@ def _scale(trial: Trial, tokens: int, effect: float) -> Scaled:
     for count in _ROUNDS:
         seeds = trial.seeds(f"scale {tokens}", len(gains), count)
         orders = [order for seed in seeds for order in _pair(trial, "scale", seed)]
-        runs = trial.train([replace(order, train_tokens=tokens) for order in orders])
-        if runs is None:
-            break
-        losses = _hidden(runs)
+        losses = _losses(trial, [replace(order, train_tokens=tokens) for order in orders])
         if losses is None:
+            break
+        if not losses:
             return result.model_copy(update={"reading": "failed"})
         pairs = zip(losses[::2], losses[1::2], strict=True)
         gains += [gain(old, new, trial.floor.direction) for old, new in pairs]
@@ -121,7 +119,13 @@ def _pair(trial: Trial, stage: Literal["ablation", "scale"], seed: int) -> list[
     return [trial.order(arm, stage, seed, "hidden") for arm in ("baseline", "experiment")]
 
 
-def _hidden(runs: Sequence[Run]) -> list[float] | None:
-    """Return the hidden metric of every run; None if one of them has none."""
+def _losses(trial: Trial, orders: Sequence[Order]) -> list[float] | None:
+    """Return the hidden metric of every order's run; none at all if a run failed, and None if there is no budget."""
+    try:
+        runs = trial.train(orders)
+    except BaselineRefused:
+        return []
+    if runs is None:
+        return None
     losses = [run.hidden for run in runs if run.status == "done" and run.hidden is not None]
-    return losses if len(losses) == len(runs) else None
+    return losses if len(losses) == len(runs) else []

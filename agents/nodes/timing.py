@@ -49,8 +49,7 @@ def time_arms(trial: Trial) -> Ending | None:
         runs = _timed(trial, trial.context.session.train_tokens)
         if runs is None:
             return "budget"
-        old, new = _by_arm(runs)
-        trial.speed = ratio_interval(_times(new, False), _times(old, False))
+        trial.speed = ratio_interval(*without_start(*_by_arm(runs)))
     return _price(trial)
 
 
@@ -61,6 +60,18 @@ def whole_cost(trial: Trial) -> float:
     """
     floor = {run.seed: run.train_seconds for run in trial.floor.runs}
     return min(run.train_seconds / floor[run.seed] for run in trial.runs if run.stage == "screen")
+
+
+def without_start(old: Sequence[Run], new: Sequence[Run]) -> tuple[list[float], list[float]]:
+    """Seconds of the experiment's and the baseline's whole runs, without what the baseline's steps don't explain.
+
+    A start-up that both have would hide work in it. What the experiment adds to it counts.
+    """
+    steps = fmean(run.seconds_per_step * run.steps for run in old if run.seconds_per_step)
+    start = max(0.0, fmean(run.train_seconds for run in old) - steps)
+    least = steps / 10
+    after, before = ([max(least, run.train_seconds - start) for run in runs] for runs in (new, old))
+    return after, before
 
 
 def _timed(trial: Trial, tokens: int) -> list[Run] | None:

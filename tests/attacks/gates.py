@@ -22,6 +22,7 @@ from agents.laboratory.local import LocalLaboratory
 from agents.laboratory.sandbox import Unprotected
 from agents.measuring import measuring
 from agents.nodes.regression import compare
+from agents.nodes.timing import without_start
 from agents.plausibility import copied, implausible
 from agents.ports import Order, silent
 from agents.records import Arm, FlagValue, Patch, Run, Split, Stage, Version
@@ -202,8 +203,8 @@ class _Visit:
         runs = gates.laboratory.run([replace(order, alone=True) for order in four])
         new_runs, old_runs = runs[1:3], [runs[0], runs[3]]
         stepwise = min(_times(new_runs)) / min(_times(old_runs))
-        whole = min(run.train_seconds for run in new_runs) / min(run.train_seconds for run in old_runs)
-        ratio = max(stepwise, whole)
+        whole = [min(seconds) for seconds in without_start(old_runs, new_runs)]
+        ratio = max(stepwise, whole[0] / whole[1])
         longer = math.ceil(max(1.0, ratio) * gates.tokens)
         baseline = (gates.order("baseline", gates.base, n, splits=("visible",), stage="stretched") for n in self.seeds)
         orders = [replace(order, train_tokens=longer) for order in baseline]
