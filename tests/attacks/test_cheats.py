@@ -27,7 +27,6 @@ REVIEWED = {
     "temperature_on_visible",
     "trains_on_visible",
 }
-UNCAUGHT = {"rehearsal": "whole runs are timed with their start, which at this scale is more than half of one"}
 SAMPLE = {"look_ahead_far": "evaluation", "overtime": "run"}
 HONEST_SAMPLE = {"multi_token_prediction"}
 
@@ -60,15 +59,8 @@ def test_a_sample_of_cheats_is_caught_and_of_honest_patches_is_not(gates: Gates)
     assert [gates.passage(HONEST[name]).refused for name in HONEST_SAMPLE] == [{}]
 
 
-def rest() -> Iterator[object]:
-    """The cheats that the sample leaves out; those that nothing catches are expected to pass, and to be told."""
-    for name in sorted(CHEATS.keys() - SAMPLE.keys()):
-        reason = UNCAUGHT.get(name)
-        yield pytest.param(name, marks=[pytest.mark.xfail(reason=reason, strict=False)] if reason else [])
-
-
 @pytest.mark.long
-@pytest.mark.parametrize("name", list(rest()))
+@pytest.mark.parametrize("name", sorted(CHEATS.keys() - SAMPLE.keys()))
 def test_every_cheat_lowers_the_naive_metric_and_is_caught_without_the_review(name: str, gates: Gates) -> None:
     passage = gates.passage(CHEATS[name])
     assert passage.lowers, passage
