@@ -112,8 +112,8 @@ CAUSES = {
     ),
     "slow, and better": (
         guarded(
-            "        for _ in range(60):\n            gradient(weights, samples)\n"
-            "        weights = [w - 0.3 * configs.rate * g for w, g in zip(weights, gradient(weights, samples))]\n"
+            "        for _ in range(150):\n            gradient(weights, samples)\n"
+            "        weights = [w - 0.15 * configs.rate * g for w, g in zip(weights, gradient(weights, samples))]\n"
         ),
         ("loss", "system", "worse at equal time"),
     ),

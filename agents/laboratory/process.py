@@ -29,6 +29,7 @@ _DEFAULTS = Limits()
 _MOST_STEPS = 1_000_000
 _STEP_DIGITS = 15
 _HEARD_SECONDS = 0.05
+_LEAST_GAP_SECONDS = 0.01
 # How often a silent process is looked at, and how long output may still come from what outlives one that nothing
 # protects from.
 _LOOK_SECONDS = 0.5
@@ -188,10 +189,15 @@ class _Seen:
         return True
 
     def seconds_per_step(self) -> float | None:
-        """The median over the lines after the warm-up: an evaluation or a hiccup between two lines doesn't count."""
+        """The median over the lines after the warm-up: an evaluation or a hiccup between two lines doesn't count.
+
+        None where lines follow one another so quickly that their times are those of the pipe.
+        """
         timed = [(s, t) for s, t in zip(self.steps, self._times, strict=True) if s >= _WARM_UP_STEPS]
-        rates = [(t2 - t1) / (s2 - s1) for (s1, t1), (s2, t2) in pairwise(timed) if s2 > s1]
-        return statistics.median(rates) if rates else None
+        gaps = [(s2 - s1, t2 - t1) for (s1, t1), (s2, t2) in pairwise(timed) if s2 > s1]
+        if not gaps or statistics.median(seconds for _, seconds in gaps) < _LEAST_GAP_SECONDS:
+            return None
+        return statistics.median(seconds / steps for steps, seconds in gaps)
 
 
 def _lines(process: subprocess.Popen[bytes], log: IO[bytes], most: int, guard: Guard) -> Iterator[bytes]:
