@@ -18,10 +18,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 test: setup
-	$(VENV)/bin/python -m pytest -n 2 -m "not long" --cov
+	$(VENV)/bin/python -m pytest -n 2 --dist worksteal -m "not long" --cov
 
 test-all: setup
-	$(VENV)/bin/python -m pytest -n 2 --cov
+	$(VENV)/bin/python -m pytest -n 2 --dist worksteal --cov
 
 lint: setup
 	$(VENV)/bin/ruff check .
