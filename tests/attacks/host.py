@@ -106,11 +106,12 @@ class Host:
     def state(self) -> dict[str, str]:
         """What every file is, its kind, mode, owner, time and bytes.
 
-        Not the laboratory's own record of the runs, nor git's objects, to which it adds the tree that a run sees.
+        Not the laboratory's own record of the runs and its secret, nor git's objects, to which it adds what a run sees.
         """
         found: dict[str, str] = {}
         for folder, folders, files in os.walk(self.root):
             folders[:] = [name for name in folders if name not in ("lab", "objects")]
+            files = [name for name in files if name != "secret"]
             found |= {
                 str(path.relative_to(self.root)): _state(path) for path in map(Path(folder).joinpath, folders + files)
             }
