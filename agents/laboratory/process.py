@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -110,17 +111,17 @@ class Processes:
         guard = Guard(process.pid, timeout_seconds, limits, folder)
         seen = _Seen(guard, progress, hear)
         try:
-            try:
-                with log.open("wb") as file:
-                    for line in _lines(process, file, limits.log_bytes, guard):
-                        seen.note(line)
-            except OSError as error:
-                unwritten = error.strerror or str(error)
-                kill_group(process.pid)
-            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        except BaseException:
-            kill_group(process.pid)
-            raise
+            with ExitStack() as unseen:
+                unseen.callback(kill_group, process.pid)
+                try:
+                    with log.open("wb") as file:
+                        for line in _lines(process, file, limits.log_bytes, guard):
+                            seen.note(line)
+                except OSError as error:
+                    unwritten = error.strerror or str(error)
+                    kill_group(process.pid)
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+                unseen.pop_all()
         finally:
             # Its id is its own until it is waited for: nobody else is killed by a guard that comes late.
             guard.cancel()
