@@ -103,6 +103,18 @@ def test_the_self_test(plain: Path) -> None:
     assert "bit for bit" in printed.stdout and all(rule in printed.stdout for rule in shares)
 
 
+def test_a_target_that_does_not_repeat_itself_is_not_blamed_on_the_change(plain: Path) -> None:
+    """Its floor is measured; the self-test ends with an error, and a verdict on flags alone names the target."""
+    file = plain / "train.py"
+    file.write_text(file.read_text().replace("Random(configs.seed)", "Random()"))
+    git(plain, "commit", "-qam", "A seed that does nothing")
+    told = circle(plain, "judge", "--null")
+    assert told.returncode == 1 and "no verdict can rest on this target" in told.stderr
+    code, version, _ = judged(plain, "--flags", "--intercept")
+    assert (code, version["verdict"]["outcome"]) == (3, "invalid")
+    assert "does not repeat itself" in version["verdict"]["finding"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

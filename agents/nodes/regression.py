@@ -37,6 +37,8 @@ def compare(recorded: Run, off: Run, short_off: Run, short_on: Run, version: Ver
     if off.status != "done" or not same(recorded, off):
         why = f"the run failed: {off.error}" if off.status != "done" else f"its losses differ by up to {difference}"
         reason = f"The baseline moved with the flag off: {why}."
+        if version.patch is not None and not version.patch.files:
+            reason = f"The target does not repeat itself: the same code with the same seed, and {why}."
         return result.model_copy(update={"failure": "regression", "reason": reason})
     if moved := _moved_settings(recorded, off, version):
         reason = f"The baseline's own settings moved: {', '.join(moved)}."
