@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -22,6 +23,18 @@ def git(folder: Path, *arguments: str) -> str:
     identity = ["-c", "user.name=A Person", "-c", "user.email=person@example.org"]
     command = ["git", *identity, *arguments]
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def scratch_repository(root: Path) -> Path:
+    """Commit this working tree's training code as a repository of its own, at `root`."""
+    for name in ("trainer", "optimizers"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("train_llm.py", "circle.toml"):
+        shutil.copy(ROOT / name, root / name)
+    git(root, "init", "-q", "-b", "main")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "The training code")
+    return root
 
 
 def circle(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,6 @@ one that stands out of the noise of independent arms.
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -30,7 +29,7 @@ from agents.review import mechanical_issues
 from agents.session import Home
 from agents.statistics import seed
 from tests.attacks.cases import Case
-from tests.sessions import ROOT, git
+from tests.sessions import scratch_repository
 
 LAYERS = ("review", "regression", "run", "evaluation", "hidden split", "equal time")
 PRESET = "smoke"
@@ -226,18 +225,6 @@ def naive_loop(laboratory: LocalLaboratory) -> LocalLaboratory:
         sandbox=Unprotected(),
         journal=Journal(folder / "journal.sqlite"),
     )
-
-
-def scratch_repository(root: Path) -> Path:
-    """Commit this working tree's training code as a repository of its own, at `root`."""
-    for name in ("trainer", "optimizers"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("train_llm.py", "circle.toml"):
-        shutil.copy(ROOT / name, root / name)
-    git(root, "init", "-q", "-b", "main")
-    git(root, "add", "-A")
-    git(root, "commit", "-qm", "The training code")
-    return root
 
 
 def _gains(old: Sequence[Run], new: Sequence[Run], metric: str) -> list[float]:

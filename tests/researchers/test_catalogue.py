@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from agents.review import mechanical_issues
 from agents.review.flags import same
 from agents.settings import load_target
 from agents.workspace import GitWorkspace
-from tests.sessions import ROOT, git
+from tests.sessions import ROOT, git, scratch_repository
 
 CATALOGUE = Catalogue()
 VARIANTS = [(entry, variant) for entry in CATALOGUE.entries for variant in entry.variants]
@@ -65,14 +64,7 @@ class Repository:
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    root = tmp_path_factory.mktemp("catalogue")
-    for name in ("trainer", "optimizers"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("train_llm.py", "circle.toml"):
-        shutil.copy(ROOT / name, root / name)
-    git(root, "init", "-q", "-b", "main")
-    git(root, "add", "-A")
-    git(root, "commit", "-qm", "The training code")
+    root = scratch_repository(tmp_path_factory.mktemp("catalogue"))
     data = root / ".circle" / "data"
     prepare = [sys.executable, "-m", "trainer.data", "--preset", "smoke", "--output", str(data)]
     subprocess.run(prepare, cwd=root, check=True, capture_output=True)
