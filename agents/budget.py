@@ -30,6 +30,16 @@ class Forecast:
     most_minutes: float
     smallest_effect: float
     in_sigmas: bool
+    allowed_runs: int | None = None
+
+    @property
+    def warning(self) -> str:
+        """What the person's limit makes impossible, in a sentence; empty if it is none."""
+        if self.allowed_runs is None or self.allowed_runs >= self.most_runs:
+            return ""
+        if self.allowed_runs < self.fewest_runs:
+            return f"{self.allowed_runs} runs are allowed, and no verdict takes fewer than {self.fewest_runs}."
+        return f"{self.allowed_runs} runs are allowed: enough to drop a version, perhaps too few to prove a small gain."
 
 
 def forecast(session: Session, preset: Preset, recorded: Sequence[Run], ablations: int = 0) -> Forecast:
@@ -57,6 +67,7 @@ def forecast(session: Session, preset: Preset, recorded: Sequence[Run], ablation
         most_minutes=(most + sum(scales)) * minutes,
         smallest_effect=smallest_provable_effect(math.sqrt(2) * sigma, looks),
         in_sigmas=not known,
+        allowed_runs=session.budget.max_runs,
     )
 
 

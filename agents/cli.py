@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import json
 import re
 import signal
@@ -209,9 +210,9 @@ def judge(
     brought = _brought(home, patch, flags, ablation or [], title)
     if patch and not brought[0].strip():
         raise UsageError(f"The diff {patch} is empty: leave out --patch to judge flags alone.")
-    opened = sessions.start(home, title, Nobody(), options, brought)
+    opened = sessions.start(home, title, Nobody(), options, brought, author=getpass.getuser())
     print(f"session {opened.session.id}", file=sys.stderr, flush=True)
-    _follow_own(opened, json_)
+    _follow(opened, json_, whole=False)
 
 
 @app.command("list")
@@ -380,16 +381,17 @@ def _decide(opened: Opened, decision: Literal["approved", "rejected"], sha: str,
 
 
 def _approval(decision: Literal["approved", "rejected"], sha256: str, comment: str) -> Approval:
-    import getpass
-
     from agents.records import Approval
     from agents.session import now
 
     return Approval(decision=decision, by=getpass.getuser(), at=now(), sha256=sha256, comment=comment)
 
 
-def _follow(opened: Opened, as_json: bool, answer: Approval | None = None) -> None:
-    """Drive the session, print how it stands, and exit with the code that says so."""
+def _follow(opened: Opened, as_json: bool, answer: Approval | None = None, whole: bool = True) -> None:
+    """Drive the session, print how it stands, and exit with the code that says so.
+
+    As JSON it is shown `whole`, or as its first version alone.
+    """
     from agents.drive import drive
     from agents.printing import print_session
     from agents.show import document
@@ -398,26 +400,7 @@ def _follow(opened: Opened, as_json: bool, answer: Approval | None = None) -> No
         drive(opened, report, answer)
     shown = document(opened)
     if as_json:
-        print(json.dumps(shown, indent=1))
-    else:
-        print_session(shown)
-    raise typer.Exit(_exit_code(shown))
-
-
-def _follow_own(opened: Opened, as_json: bool) -> None:
-    """Drive a session on a diff that the person who started it wrote and thereby approves; print its one version."""
-    from agents.drive import drive
-    from agents.printing import print_session
-    from agents.session import newest_diff
-    from agents.show import document
-
-    with _display() as report:
-        drive(opened, report)
-        if opened.status() == "awaiting_approval":
-            drive(opened, report, _approval("approved", newest_diff(opened)[1], "The author's own diff."))
-    shown = document(opened)
-    if as_json:
-        print(json.dumps({"session": opened.session.id, **shown["versions"][0]}, indent=1))
+        print(json.dumps(shown if whole else {"session": opened.session.id, **shown["versions"][0]}, indent=1))
     else:
         print_session(shown)
     raise typer.Exit(_exit_code(shown))

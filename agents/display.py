@@ -79,6 +79,8 @@ class Display:
             f"{forecast.fewest_runs} to {forecast.most_runs} runs a version, about {_span(forecast)}; the smallest "
             f"effect that they can prove is {unit} {metric}, less where the arms vary together",
         )
+        if forecast.warning:
+            self._say("budget", forecast.warning)
 
     def _on_preparing_data(self) -> None:
         self._say("data", "being prepared from the base commit")

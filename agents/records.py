@@ -245,13 +245,13 @@ class Scaled(Record):
     """A win tried at another number of tokens, on fresh seeds and the hidden split; `gain` with its 90 % interval.
 
     The reading: "holds", "scale-dependent" (surely less than half of the gain is left, and none is sure), "open",
-    "failed" or "budget".
+    "failed", "budget", or "skipped" where it did not hold at fewer tokens.
     """
 
     train_tokens: int
     pairs: int
     gain: Interval | None
-    reading: Literal["holds", "scale-dependent", "open", "failed", "budget"]
+    reading: Literal["holds", "scale-dependent", "open", "failed", "budget", "skipped"]
 
     @property
     def finding(self) -> str:
@@ -262,6 +262,7 @@ class Scaled(Record):
             "open": f"{self.pairs} pairs cannot tell whether the gain is still there",
             "failed": "a run failed, so the win is not shown there",
             "budget": "not tried, for the budget had no room",
+            "skipped": "not tried, for the win was not shown to hold at fewer tokens",
         }
         return f"At {self.train_tokens:,} tokens: {words[self.reading]}."
 

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import ValidationError
 
-from agents.errors import SessionError
+from agents.errors import SessionError, UsageError
 from agents.ports import Researcher
-from agents.records import Budget, Confidence, Idea, Patch, Plan, Record, Session, Tried, Version
+from agents.records import Approval, Budget, Confidence, Idea, Patch, Plan, Record, Session, Tried, Version
 from agents.settings import FILE, Target, load_target, parse_target
 from agents.workspace import GitWorkspace
 
@@ -139,9 +139,17 @@ def load_committed_target(workspace: GitWorkspace, base: str) -> Target:
 
 
 def start(
-    home: Home, text: str, researcher: Researcher, options: Options, brought: tuple[str, Plan] | None = None
+    home: Home,
+    text: str,
+    researcher: Researcher,
+    options: Options,
+    brought: tuple[str, Plan] | None = None,
+    author: str | None = None,
 ) -> Opened:
-    """Make a session's folder and record; with a diff that the person brought, its first version, too."""
+    """Make a session's folder and record; with a diff that the person brought, its first version, too.
+
+    An `author` has read that diff, and approves it by starting the session.
+    """
     from agents.laboratory.sandbox import choose
 
     workspace = home.workspace
@@ -149,6 +157,8 @@ def start(
     target = load_committed_target(workspace, base)
     preset = options.preset or target.preset
     tokens = options.train_tokens or target.scale(preset).train_tokens
+    if tokens in options.scales:
+        raise UsageError(f"A win at {tokens:,} tokens is what the session is about; name other scales.")
     tree = workspace.tree_sha256(base, target.paths.training)
     tried = home.tried(tree) if options.memory else ()
     idea = researcher.idea(text, tried) if brought is None else Idea(text=brought[1].title, name=slug(brought[1].title))
@@ -172,11 +182,11 @@ def start(
         workers=options.workers or max(1, (os.cpu_count() or 1) // target.train.threads),
         budget=options.budget,
         started_at=now(),
-        scales=tuple(sorted(set(options.scales) - {tokens})),
+        scales=tuple(sorted(set(options.scales))),
         tried=tried,
     )
     opened = Opened(home, session)
-    versions = [_brought(opened, *brought)] if brought else []
+    versions = [_brought(opened, *brought, author)] if brought else []
     opened.folder.mkdir(parents=True)
     (opened.folder / "versions.json").write_text(json.dumps(versions), encoding="utf-8")
     _write(opened.folder / "session.json", session.model_dump_json(indent=1))
@@ -206,12 +216,20 @@ def check_waiting(opened: Opened, sha256: str) -> None:
         )
 
 
-def _brought(opened: Opened, diff: str, plan: Plan) -> dict[str, Any]:
+def _brought(opened: Opened, diff: str, plan: Plan, author: str | None) -> dict[str, Any]:
     session = opened.session
     patch: Patch = opened.home.workspace.commit_version(
         f"circle/{session.id}/v1", session.base, diff, f"{plan.title}\n\nA person's own diff."
     )
-    return Version(n=1, parent=None, plan=plan, brought=True, patch=patch).model_dump(mode="json")
+    approval = author and Approval(
+        decision="approved",
+        by=author,
+        at=session.started_at,
+        sha256=patch.diff_sha256,
+        comment="The author's own diff.",
+    )
+    version = Version(n=1, parent=None, plan=plan, brought=True, patch=patch, approval=approval or None)
+    return version.model_dump(mode="json")
 
 
 @dataclass(frozen=True)

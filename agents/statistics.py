@@ -409,7 +409,9 @@ def _confirmed(e: Evidence) -> Verdict | None:
     if timed and (timed.low > 0 if slower else timed.mean >= 0) and (free or e.retrained):
         finding = f"{start}; the visible gain at equal time is {_span(timed)}"
         worth = (
-            f", {compute_saved(timed.mean, e.kappa):.0%} of the compute" if e.kappa and e.kappa >= timed.mean else ""
+            f", what {compute_saved(timed.mean, e.kappa):.0%} more compute would give"
+            if e.kappa and e.kappa >= timed.mean
+            else ""
         )
         return _row(5, "win", None, EQUAL_TIME, timed.mean, f"{finding}{worth}.")
     finding = f"{start}, but open at equal time (visible gain {_span(timed)}): train the baseline as long."

@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from agents.brought import plan_of
+from agents.records import Budget
+from agents.researchers.nobody import Nobody
+from agents.session import Home, Options, start
 from tests.sessions import circle, diff_of, git, session_id, shown
 
 INTERCEPT = (
@@ -76,8 +80,8 @@ def test_a_win_is_tried_at_further_scales(plain: Path) -> None:
         (9600, "holds"),
     ]
     _, hurried, said = judged(plain, "--flags", "--rate 0.02", "--scales", "24k,48k")
-    (only,) = hurried["experiment"]["scales"]
-    assert (only["train_tokens"], only["reading"]) == (24_000, "scale-dependent")
+    readings = {found["train_tokens"]: found["reading"] for found in hurried["experiment"]["scales"]}
+    assert readings == {24_000: "scale-dependent", 48_000: "skipped"}
     log = git(plain, "show", f"circle/{session_id(said)}/v1:docs/research/idea_log.md")
     assert "**Status**: Validated, scale-dependent" in log
 
@@ -88,6 +92,23 @@ def test_checks_that_the_budget_has_no_room_for_are_named(plain: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     version = json.loads(ended.stdout)
     assert [found["reading"] for found in version["experiment"]["scales"]] == ["budget"]
+
+
+def test_a_limit_that_allows_no_verdict_is_said_before_the_first_run(plain: Path) -> None:
+    code, version, said = judged(plain, "--flags", "--intercept", "--max-runs", "9")
+    assert (code, version["verdict"]) == (3, None)
+    assert "9 runs are allowed, and no verdict takes fewer than" in said.partition("\nrun ")[0]
+
+
+def test_a_judged_session_that_was_stopped_needs_no_approval_when_it_goes_on(plain: Path) -> None:
+    """Its author approved the diff by having it judged, however often the session is interrupted."""
+    home = Home(plain)
+    plan = plan_of(home, "", "--intercept", "intercept")
+    opened = start(home, "", Nobody(), Options(budget=Budget(max_versions=1)), ("", plan), author="ada")
+    ended = circle(plain, "resume", opened.session.id, "--json")
+    assert ended.returncode == 0, ended.stderr
+    (version,) = json.loads(ended.stdout)["versions"]
+    assert (version["approval"]["by"], version["verdict"]["outcome"]) == ("ada", "win")
 
 
 def test_the_self_test(plain: Path) -> None:
@@ -121,6 +142,7 @@ def test_a_target_that_does_not_repeat_itself_is_not_blamed_on_the_change(plain:
         ([], "--flags is missing"),
         (["--null", "--flags", "--rate 1"], "judges no diff"),
         (["--flags", "--rate 0.02", "--scales", "5x"], "no numbers of tokens"),
+        (["--flags", "--rate 0.02", "--scales", "4.8k", "--train-tokens", "4800"], "name other scales"),
         (["--flags", "--rate 0.02", "--ablation", "rate"], "is no flag"),
         (["--flags", "--rate 0.02", "--patch", "none.diff"], "cannot be read"),
     ],

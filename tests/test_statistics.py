@@ -384,7 +384,9 @@ def test_the_compute_that_a_gain_saves() -> None:
     # what kappa * ln 1.5 of loss would have cost the baseline: half as many tokens again
     assert compute_saved(0.2 * math.log(1.5), 0.2) == pytest.approx(0.5)
     won = Evidence(sigma=1.0, confirmation="win", equal_time_effect=BETTER, retrained=True)
-    assert judge(dataclasses.replace(won, kappa=1.0)).finding.endswith("+0.5 [+0.1, +0.9], 65% of the compute.")
+    assert judge(dataclasses.replace(won, kappa=1.0)).finding.endswith(
+        "+0.5 [+0.1, +0.9], what 65% more compute would give."
+    )
     for unknown in (None, -1.0, 0.0, 0.4):
         assert judge(dataclasses.replace(won, kappa=unknown)).finding.endswith("+0.5 [+0.1, +0.9].")
 

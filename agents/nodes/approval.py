@@ -12,12 +12,14 @@ from agents.state import State, amended, current
 
 
 def approval(state: State, runtime: Runtime[Context]) -> State:
-    """Put the decision into the version; under --turbo the session decides by itself."""
+    """Put the decision into the version; under --turbo the session decides, and on a judged diff its author has."""
     context, version = runtime.context, current(state)
     if version.patch is None:
         raise SessionError(f"Version {version.n} has no diff that could be approved.")
     sha256 = version.patch.diff_sha256
-    if context.session.turbo:
+    if version.brought and version.approval:
+        decision = version.approval
+    elif context.session.turbo:
         at = context.clock.now(f"approval of {version.patch.commit}")
         decision = Approval(decision="approved", by="turbo", at=at, sha256=sha256)
     else:

@@ -29,8 +29,9 @@ def robustness(state: State, runtime: Runtime[Context]) -> State:
     ablated = [_ablate(whole, ablation, effect) for ablation in version.plan.ablations]
     scaled: list[Scaled] = []
     for tokens in runtime.context.session.scales:
-        if all(result.reading == "holds" for result in scaled):
-            scaled.append(_scale(trial, tokens, effect))
+        lasts = all(result.reading == "holds" for result in scaled)
+        untried = Scaled(train_tokens=tokens, pairs=0, gain=None, reading="skipped")
+        scaled.append(_scale(trial, tokens, effect) if lasts else untried)
     for result in (*ablated, *scaled):
         runtime.context.report("robustness", version=version.n, result=result)
     amendment = version.experiment.model_copy(update={"ablations": tuple(ablated), "scales": tuple(scaled)})
