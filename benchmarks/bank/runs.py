@@ -1,0 +1,119 @@
+"""The runs of the bank: every arm at every seed, in a tree of its own, one JSON line a run.
+
+`train_all` may be killed and called again: it trains what the file has not yet.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from agents.workspace import GitWorkspace
+from benchmarks.bank.arms import Arm, arms
+from benchmarks.shapes import ROOT
+from trainer.config import PRESETS
+
+TOGETHER = 4
+"""Seeds that one process trains, and that every arm has before any arm has more."""
+WORKER = Path(__file__).with_name("train_arm.py")
+
+
+@dataclass(frozen=True)
+class Task:
+    """Some seeds of one arm."""
+
+    arm: Arm
+    seeds: tuple[int, ...]
+
+
+class Nursery:
+    """Where the bank's runs are trained: `folder` holds a clone of this repository, a tree an arm, and the data."""
+
+    def __init__(self, folder: Path, preset: str) -> None:
+        self.folder, self.preset, self.data = folder, preset, folder / f"data-{preset}"
+        clone = folder / "clone"
+        if not clone.exists():
+            subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+        subprocess.run(["git", "-C", str(clone), "pull", "-q", "--ff-only"], check=True)
+        self.workspace, self.trees = GitWorkspace(clone, folder / "trees"), threading.Lock()
+        self.base = self.workspace.head()
+        if not self.data.exists():
+            prepare = ["-m", "trainer.data", "--preset", preset, "--output", str(self.data)]
+            subprocess.run([sys.executable, *prepare], cwd=self.workspace.export(self.base), check=True)
+
+    def tree(self, arm: Arm) -> Path:
+        """The folder with the arm's code. Raises DiffRefused."""
+        with self.trees:
+            patch = self.workspace.commit_version(f"bank/{arm.name.replace(' ', '-')}", self.base, arm.diff, arm.name)
+            return self.workspace.export(patch.commit)
+
+    def perform(self, task: Task) -> Iterator[dict[str, Any]]:
+        """Train the seeds one after the other; each run as soon as it has ended. Raises CalledProcessError."""
+        arm, tree = task.arm, self.tree(task.arm)
+        tokens = round(PRESETS[self.preset].train_tokens * arm.stretch)
+        seeds = [str(seed + arm.seed) for seed in task.seeds]
+        command = [sys.executable, "-P", str(WORKER), str(self.data), self.preset, str(tokens)]
+        command += [json.dumps(dict(arm.flags)), *seeds]
+        environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        log = self.folder / f"{arm.name.replace('/', '-')}.log"
+        with (
+            log.open("a") as complaints,
+            subprocess.Popen(
+                command, cwd=tree, env=environment, stdout=subprocess.PIPE, stderr=complaints, text=True
+            ) as process,
+        ):
+            assert process.stdout is not None
+            for line in process.stdout:
+                run = json.loads(line)
+                yield {"arm": arm.name, "kind": arm.kind, **run, "seed": run["seed"] - arm.seed, "commit": self.base}
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, command)
+
+
+def tasks(preset: str, seeds: int, done: set[tuple[str, int]]) -> Iterator[Task]:
+    """What is missing, TOGETHER seeds at a time, so that what a kill leaves is a bank too."""
+    for first in range(1, seeds + 1, TOGETHER):
+        for arm in arms(preset):
+            wanted = range(first, min(first + TOGETHER, seeds + 1))
+            missing = tuple(seed for seed in wanted if (arm.name, seed) not in done)
+            if missing:
+                yield Task(arm, missing)
+
+
+def read_runs(file: Path) -> list[dict[str, Any]]:
+    """The runs that have ended; a line that a kill cut short is taken off the file."""
+    if not file.exists():
+        return []
+    text = file.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        file.write_text(whole, encoding="utf-8")
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def train_all(folder: Path, preset: str, seeds: int, workers: int) -> None:
+    """Append every missing run to FOLDER/<preset>.jsonl."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file, nursery = folder / f"{preset}.jsonl", Nursery(folder.resolve(), preset)
+    left = list(tasks(preset, seeds, {(run["arm"], run["seed"]) for run in read_runs(file)}))
+    print(f"{sum(len(task.seeds) for task in left)} runs are missing in {file}", flush=True)
+    writing = threading.Lock()
+    with file.open("a", encoding="utf-8") as lines, ThreadPoolExecutor(workers) as pool:
+        for done in pool.map(lambda task: _append(nursery, task, lines, writing), left):
+            print(*done, flush=True)
+
+
+def _append(nursery: Nursery, task: Task, lines: IO[str], writing: threading.Lock) -> Sequence[object]:
+    for run in nursery.perform(task):
+        with writing:
+            lines.write(json.dumps(run) + "\n")
+            lines.flush()
+    return task.arm.name, *task.seeds
