@@ -1,22 +1,124 @@
-"""`python -m benchmarks.bank --train FOLDER [--preset cpu --seeds 16 --workers 2]` trains what FOLDER has not yet."""
+"""`python -m benchmarks.bank [--data FILE]` prints what every change really does to the trainer, without training.
+
+`--train FOLDER [--preset cpu --seeds 16 --workers 2]` trains what FOLDER has not yet, for hours; `--gates FOLDER` asks
+Circle's own gates about the cheats; `--keep FOLDER` then gathers the runs in the data file. A killed training goes on
+where it was.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from benchmarks.bank.runs import train_all
+import torch
+
+from agents.statistics import interval
+from benchmarks.bank.runs import read_runs, train_all
+from benchmarks.bank.truth import SPLITS, Change, Truth, read_truth
+from benchmarks.shapes import ROOT
+from benchmarks.verdict import table
+
+DATA = ROOT / "docs" / "research" / "bank.json"
+HEAD = [
+    "change",
+    "seeds",
+    "gain / sigma, visible",
+    "hidden [95 %]",
+    "it reports",
+    "time",
+    "hidden, at equal time",
+    "it is",
+]
+
+
+def keep(folder: Path, preset: str, data: Path) -> None:
+    """Gather the runs of FOLDER/<preset>.jsonl, an arm a line."""
+    gates = json.loads((folder / "gates.json").read_text(encoding="utf-8"))
+    arms: dict[str, dict[str, Any]] = {}
+    runs = sorted(read_runs(folder / f"{preset}.jsonl"), key=lambda run: run["seed"])
+    for run in runs:
+        arm = arms.setdefault(run["arm"], {"kind": run["kind"], "stopped_by": gates.get(run["arm"], ""), "failed": []})
+        if run["status"] != "done":
+            arm["failed"].append(run["seed"])
+            continue
+        arm.setdefault("seeds", []).append(run["seed"])
+        for name in (*SPLITS, "cpu_seconds", "peak_memory_bytes"):
+            arm.setdefault(name, []).append(run[name])
+    about = {
+        "command": "python -m benchmarks.bank --train FOLDER; --gates FOLDER; --keep FOLDER",
+        "preset": preset,
+        "commits": sorted({run["commit"] for run in runs}),
+        "torch": torch.__version__,
+    }
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(arm)}" for name, arm in arms.items())
+    data.write_text(json.dumps(about)[:-1] + ', "arms": {\n' + lines + "\n}}\n", encoding="utf-8")
+
+
+def ask_gates(folder: Path) -> None:
+    """Write to FOLDER/gates.json which of Circle's layers is the first to stop each cheat, at smoke scale."""
+    from benchmarks.bank.arms import CHEATS
+    from tests.attacks.cases import read_cases
+    from tests.attacks.gates import Gates
+
+    with Gates(folder / "gates") as gates:
+        cases = [case for case in read_cases("cheats") if case.name in CHEATS]
+        found = {case.name: next(iter(gates.passage(case).caught), "") for case in cases}
+    (folder / "gates.json").write_text(json.dumps(found | {"dead flag": "regression"}), encoding="utf-8")
+
+
+def rows(truth: Truth) -> Iterator[list[str]]:
+    """Every change, as it is."""
+    for change in (change for idea in truth.ideas for change in idea.changes):
+        yield _row(truth, change)
+
+
+def _row(truth: Truth, change: Change) -> list[str]:
+    reported, visible, _ = change.gains.mean(0) / truth.sigma
+    hidden = interval((change.gains[:, SPLITS.index("hidden")] / truth.sigma).tolist())
+    kind = "useful" if truth.useful(change) else change.kind if change.kind != "idea" else _verdict(truth, change)
+    return [
+        change.name,
+        str(len(change.gains)),
+        f"{visible:+.2f}",
+        f"{hidden.mean:+.2f} [{hidden.low:+.2f}, {hidden.high:+.2f}]",
+        f"{reported:+.2f}",
+        f"x {change.slowdown:.2f}",
+        f"{hidden.mean - truth.kappa * math.log(change.slowdown) / truth.sigma:+.2f}",
+        f"{kind}, stopped by {change.stopped_by}" if change.stopped_by else kind,
+    ]
+
+
+def _verdict(truth: Truth, change: Change) -> str:
+    if change.gain > 0 > truth.gain_at_equal_time(change):
+        return "not worth its time"
+    return "harmful" if change.gain < -truth.sigma / 2 else "of no use"
 
 
 def main() -> None:
-    """Train."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--train", type=Path, metavar="FOLDER", required=True)
+    """Train, gather, or print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--train", type=Path, metavar="FOLDER")
+    parser.add_argument("--gates", type=Path, metavar="FOLDER")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER")
     parser.add_argument("--preset", default="cpu")
     parser.add_argument("--seeds", type=int, default=16)
-    parser.add_argument("--workers", type=int, default=2)
-    arguments = parser.parse_args()
-    train_all(arguments.train, arguments.preset, arguments.seeds, arguments.workers)
+    parser.add_argument("--workers", type=int, default=2, help="processes of one thread")
+    asked = parser.parse_args()
+    if asked.train:
+        train_all(asked.train, asked.preset, asked.seeds, asked.workers)
+    elif asked.gates:
+        ask_gates(asked.gates)
+    elif asked.keep:
+        keep(asked.keep, asked.preset, asked.data)
+    else:
+        truth = read_truth(asked.data)
+        print(f"sigma {truth.sigma:.4f} nats, kappa {truth.kappa:.3f} nats for a factor e of compute")
+        table("What every change really does", HEAD, rows(truth))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,148 @@
+"""The bank as what loops are played on: what each change really gains, and draws of what a loop would see of it.
+
+A draw is one seed of the bank, taken with replacement and smoothed (Silverman & Young 1987), so that no two are equal:
+the noise of every arm keeps its size, its shape and what it shares with the base. Losses are nats per token, gains are
+the base's loss less the arm's at the same seed. A null arm does nothing: what it seems to gain on average is taken off.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.records import Cause
+from agents.researchers.catalogue import Catalogue
+from agents.statistics import USEFUL
+from benchmarks.bank.arms import STRETCH, Kind
+
+Floats = NDArray[np.float64]
+SPLITS = ("reported", "visible", "hidden")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One arm as a proposal. `gains` is [seeds, 3] in the order of SPLITS; `slowdown` is the ratio of CPU seconds.
+
+    `stopped_by` is the layer that stops it before it is measured, in a loop that has layers; `answers` are the causes
+    of failure that it answers. A change whose trusted figure is void gains nothing.
+    """
+
+    name: str
+    kind: Kind
+    gains: Floats
+    slowdown: float = 1.0
+    answers: tuple[Cause, ...] = ()
+    ablations: int = 0
+    stopped_by: str = ""
+
+    @cached_property
+    def mean(self) -> Floats:
+        """The mean gains by split."""
+        return np.zeros(len(SPLITS)) if self.kind == "null" else self.gains.mean(0)
+
+    @property
+    def void(self) -> bool:
+        """Whether the trusted evaluator would not score it: it looks ahead, or keeps what it saw."""
+        return self.stopped_by == "evaluation"
+
+    @property
+    def gain(self) -> float:
+        """The true gain at equal tokens, on the hidden split."""
+        return 0.0 if self.void else float(self.mean[SPLITS.index("hidden")])
+
+    def draw(self, rng: np.random.Generator, pairs: int) -> Floats:
+        """The gains of so many pairs of runs, [pairs, 3]."""
+        seeds, splits = self.gains.shape
+        rows = self.gains[rng.integers(seeds, size=pairs)] - self.gains.mean(0)
+        width = (4 / (3 * seeds)) ** 0.2
+        jitter = width * rng.standard_normal((pairs, splits)) @ self._spread
+        smoothed = (rows + jitter) * math.sqrt(seeds / (seeds - 1) / (1 + width**2))
+        return np.asarray(self.mean + smoothed)
+
+    @cached_property
+    def _spread(self) -> Floats:
+        """A root of the gains' covariance: noise times it is spread as they are."""
+        values, vectors = np.linalg.eigh(np.cov(self.gains.T))
+        return np.asarray((vectors * np.sqrt(np.clip(values, 0, None))).T)
+
+
+@dataclass(frozen=True)
+class Idea:
+    """What a loop is given: its changes in the order in which they would be proposed."""
+
+    name: str
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The whole bank. `base` is [seeds, 3], the base's losses; `kappa` what compute buys it on the hidden split."""
+
+    base: Floats
+    kappa: float
+    stretched: Floats
+    ideas: tuple[Idea, ...] = field(default=())
+
+    @cached_property
+    def sigma(self) -> float:
+        """The standard deviation of one run on the visible split."""
+        return float(self.base[:, SPLITS.index("visible")].std(ddof=1))
+
+    def gain_at_equal_time(self, change: Change) -> float:
+        """The true gain over a base that trains as long on the clock."""
+        return change.gain - self.kappa * math.log(change.slowdown)
+
+    def useful(self, change: Change) -> bool:
+        """Whether it truly gains half a sigma or more, and something at equal time."""
+        return change.gain >= USEFUL * self.sigma and self.gain_at_equal_time(change) > 0
+
+    @cached_property
+    def useful_ideas(self) -> tuple[Idea, ...]:
+        """Those with a useful change."""
+        return tuple(idea for idea in self.ideas if any(map(self.useful, idea.changes)))
+
+    @cached_property
+    def useless_ideas(self) -> tuple[Idea, ...]:
+        """The others: nothing, harm, and what only reports a gain."""
+        return tuple(idea for idea in self.ideas if idea not in self.useful_ideas)
+
+
+def read_truth(file: Path) -> Truth:
+    """The bank that was kept in a file."""
+    arms: Mapping[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["arms"]
+    base = _losses(arms["base"])
+    seeds = {seed: row for row, seed in enumerate(arms["base"]["seeds"])}
+
+    def change(name: str, **about: Any) -> Change:
+        arm = arms[name]
+        rows = [seeds[seed] for seed in arm["seeds"]]
+        seconds = np.array(arm["cpu_seconds"]) / np.array(arms["base"]["cpu_seconds"])[rows]
+        slow = float(np.exp(np.log(seconds).mean())) if arm["kind"] != "null" else 1.0
+        return Change(name, arm["kind"], base[rows] - _losses(arm), slow, stopped_by=arm["stopped_by"], **about)
+
+    ideas = []
+    for entry in Catalogue().entries:
+        found = [(variant, f"{entry.name}/{variant.name}") for variant in entry.variants]
+        changes = tuple(
+            change(name, answers=variant.answers, ablations=len(variant.ablations))
+            for variant, name in found
+            if name in arms
+        )
+        if changes:
+            ideas.append(Idea(entry.name, changes))
+    ideas += [Idea(name, (change(name),)) for name, arm in arms.items() if arm["kind"] in ("null", "cheat")]
+    stretched = change("stretched").gains
+    kappa = float(stretched[:, SPLITS.index("hidden")].mean()) / math.log(STRETCH)
+    return Truth(base, kappa, stretched, tuple(ideas))
+
+
+def _losses(arm: Mapping[str, Any]) -> Floats:
+    return np.array([arm[split] for split in SPLITS]).T

@@ -1,0 +1,158 @@
+"""What research loops find with the same ideas and runs, played on the truth bank of real runs.
+
+    python -m benchmarks.yield [--bank docs/research/bank.json] [--sessions 1000] [--figure FILE]
+
+Each session gives every loop one stream of ideas, in which so many per cent are useful: truly half a sigma or more
+better at equal tokens, and better at equal time. A neutral script then runs each claim again, on 16 fresh seeds of the
+hidden split: it replicates if the lower bound of its gain (95 %, one-sided) is above 0, and if it would be
+scored at all. This measures how loops select, not how good anyone's ideas are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing import Pool
+from pathlib import Path
+
+import numpy as np
+
+from agents.statistics import interval
+from benchmarks.bank.figure import Point, draw
+from benchmarks.bank.truth import Idea, Truth, read_truth
+from benchmarks.loops import HIDDEN, LOOPS, Claim, Player, play
+from benchmarks.shapes import ROOT
+from benchmarks.verdict import table
+
+BUDGETS = (50, 150, 300, 500)
+SHARES = (0.02, 0.10, 0.30)
+FRESH = 16
+BANK = ROOT / "docs" / "research" / "bank.json"
+HEAD = [
+    "loop",
+    "true gain, equal tokens",
+    "at equal time",
+    "claims",
+    "that replicate",
+    "said / true",
+    "runs a true win",
+]
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a session's claims are worth by the time that so many runs are spent; gains in sigmas."""
+
+    gain: float
+    timed: float
+    said: float
+    claims: int
+    replicated: int
+    true: int
+
+
+def stream(truth: Truth, share: float, rng: np.random.Generator) -> Iterator[Idea]:
+    """Ideas without end: a useful one with probability `share`; each is as new, however often it is drawn."""
+    while True:
+        ideas = truth.useful_ideas if rng.random() < share else truth.useless_ideas
+        yield ideas[rng.integers(len(ideas))]
+
+
+def replicates(claim: Claim, rng: np.random.Generator) -> bool:
+    """Whether a neutral script finds the gain again."""
+    return not claim.change.void and interval(claim.change.draw(rng, FRESH)[:, HIDDEN].tolist(), 0.90).low > 0
+
+
+def session(truth: Truth, share: float, loop: str, seed: int) -> list[Score]:
+    """One session of a loop, scored at each budget."""
+    ideas, chance, neutral = (np.random.default_rng((seed, number)) for number in range(3))
+    claims = play(LOOPS[loop], Player(truth, stream(truth, share, ideas), chance, BUDGETS[-1]))
+    again = [replicates(claim, neutral) for claim in claims]
+    return [_score(truth, claims, again, budget) for budget in BUDGETS]
+
+
+def _score(truth: Truth, claims: Sequence[Claim], again: Sequence[bool], budget: float) -> Score:
+    made = [(claim, held) for claim, held in zip(claims, again, strict=True) if claim.spent <= budget]
+    return Score(
+        gain=sum(claim.change.gain for claim, _ in made) / truth.sigma,
+        timed=sum(truth.gain_at_equal_time(claim.change) for claim, _ in made) / truth.sigma,
+        said=sum(claim.said for claim, _ in made) / truth.sigma,
+        claims=len(made),
+        replicated=sum(held for _, held in made),
+        true=sum(truth.useful(claim.change) for claim, _ in made),
+    )
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A loop at a budget and a share of useful ideas: the sessions' scores, [sessions] each."""
+
+    share: float
+    budget: int
+    loop: str
+    scores: tuple[Score, ...]
+
+    def mean(self, name: str) -> float:
+        """The mean of a score over the sessions."""
+        return float(np.mean([getattr(score, name) for score in self.scores]))
+
+    @property
+    def replicating(self) -> float:
+        """The share of all claims that replicate; NaN without a claim."""
+        claims = self.mean("claims")
+        return self.mean("replicated") / claims if claims else float("nan")
+
+    @property
+    def point(self) -> Point:
+        """Its place in the figure."""
+        gain = 100 * self.mean("timed") / self.budget
+        return Point(self.share, self.budget, self.loop, gain, self.replicating)
+
+    def row(self) -> list[str]:
+        """Its row of the table."""
+        true, gain = self.mean("true"), self.mean("gain")
+        error = float(np.std([score.gain for score in self.scores], ddof=1)) / len(self.scores) ** 0.5
+        return [
+            self.loop,
+            f"{gain:+.2f} ± {error:.2f}",
+            f"{self.mean('timed'):+.2f}",
+            f"{self.mean('claims'):.2f}",
+            f"{self.replicating:.0%}" if self.mean("claims") else "",
+            f"{self.mean('said') / gain:.2f}" if gain > 2 * error else "",
+            f"{self.budget / true:.0f}" if true > 0.01 else "",
+        ]
+
+
+def cells(truth: Truth, sessions: int) -> Iterator[Cell]:
+    """Every loop at every share and budget, on the same streams."""
+    with Pool() as pool:
+        for share in SHARES:
+            for loop in LOOPS:
+                found = pool.starmap(session, [(truth, share, loop, seed) for seed in range(sessions)], chunksize=16)
+                for budget, scores in zip(BUDGETS, zip(*found, strict=True), strict=True):
+                    yield Cell(share, budget, loop, scores)
+
+
+def main() -> None:
+    """Print the tables, and draw the figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bank", type=Path, default=BANK)
+    parser.add_argument("--sessions", type=int, default=1000)
+    parser.add_argument("--figure", type=Path)
+    arguments = parser.parse_args()
+    began, truth = time.perf_counter(), read_truth(arguments.bank)
+    print(f"{len(truth.useful_ideas)} of {len(truth.ideas)} ideas are useful; sigma is {truth.sigma:.4f}.")
+    found = list(cells(truth, arguments.sessions))
+    for share in SHARES:
+        for budget in BUDGETS:
+            rows = [cell.row() for cell in found if (cell.share, cell.budget) == (share, budget)]
+            table(f"{share:.0%} of the ideas useful, {budget} runs; gains in sigmas", HEAD, rows)
+    if arguments.figure:
+        draw([cell.point for cell in found], arguments.figure)
+    print(f"\n{arguments.sessions} sessions a cell, {time.perf_counter() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The bank and the loops that are played on it: draws with known moments, loops with known mistakes, real runs."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.bank.arms import DEAD_FLAG, Arm, arms
+from benchmarks.bank.runs import Nursery, Task, read_runs, tasks
+from benchmarks.bank.truth import SPLITS, Change, Idea, Truth
+from benchmarks.loops import LOOPS, Player, play
+
+study = importlib.import_module("benchmarks.yield")
+SEEDS, SIGMA = 16, 0.01
+
+
+def change(name: str, gain: float, *, noise: float = 0.3, kind: str = "idea", **about: object) -> Change:
+    """A change that gains so many sigmas on every split, with paired noise."""
+    rng = np.random.default_rng(len(name))
+    rows = rng.standard_normal((SEEDS, len(SPLITS)))
+    exact = (rows - rows.mean(0)) / rows.std(0, ddof=1)
+    return Change(name, kind, SIGMA * (gain + noise * exact), **about)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def truth() -> Truth:
+    """A small world: one useful idea, one that is saved by its second version, harm, nothing, and a cheat."""
+    rng = np.random.default_rng(0)
+    base = 3.5 + SIGMA * np.repeat(rng.standard_normal((SEEDS, 1)), len(SPLITS), axis=1)
+    cheat = change("cheat", 0, stopped_by="evaluation", kind="cheat")
+    cheat.gains[:, SPLITS.index("reported")] += 20 * SIGMA
+    ideas = (
+        Idea("good", (change("good", 3),)),
+        Idea("slow", (change("slow", 2, slowdown=1.5), change("fast", 2, answers=("system",)))),
+        Idea("harm", (change("harm", -2),)),
+        Idea("nothing", (change("nothing", 0, kind="null"),)),
+        Idea("cheat", (cheat,)),
+    )
+    return Truth(base, kappa=0.2, stretched=change("stretched", 4).gains, ideas=ideas)
+
+
+def claims(truth: Truth, loop: str, name: str, budget: float = 300) -> list[str]:
+    """What a loop keeps that is given one idea over and over."""
+    idea = next(idea for idea in truth.ideas if idea.name == name)
+    player = Player(truth, repeat(idea), np.random.default_rng(1), budget)
+    kept = play(LOOPS[loop], player)
+    assert all(claim.spent <= budget for claim in kept) and budget - 60 < player.spent <= budget
+    return [claim.change.name for claim in kept]
+
+
+def test_draws_have_the_moments_of_the_bank() -> None:
+    """Means, deviations and correlations survive the smoothing; a null arm's mean does not."""
+    gains = change("any", 2, noise=0.5).gains
+    gains[:, 2] = 0.6 * gains[:, 1] + 0.4 * gains[:, 2]
+    drawn = Change("any", "idea", gains).draw(np.random.default_rng(2), 200_000)
+    assert drawn.mean(0) == pytest.approx(gains.mean(0), abs=2e-4)
+    assert drawn.std(0) == pytest.approx(gains.std(0, ddof=1), rel=0.03)
+    assert np.corrcoef(drawn.T) == pytest.approx(np.corrcoef(gains.T), abs=0.02)
+    assert Change("any", "null", gains).draw(np.random.default_rng(2), 200_000).mean(0) == pytest.approx(0, abs=2e-4)
+
+
+def test_what_is_useful_is_so_at_equal_time_too(truth: Truth) -> None:
+    assert {idea.name for idea in truth.useful_ideas} == {"good", "slow"}
+    slow, fast = next(idea for idea in truth.ideas if idea.name == "slow").changes
+    assert truth.gain_at_equal_time(slow) == pytest.approx(2 * SIGMA - 0.2 * math.log(1.5), abs=SIGMA / 4)
+    assert truth.useful(fast) and not truth.useful(slow)
+
+
+def test_a_loop_that_keeps_what_is_lower_keeps_noise_and_cheats(truth: Truth) -> None:
+    """Every second change that does nothing, every fourth where it is run twice, and every lie about a loss."""
+    assert 0.4 < len(claims(truth, "keep if lower", "nothing")) / 299 < 0.6
+    again = len(claims(truth, "keep if lower twice (the fair rival)", "nothing"))
+    assert 0.2 < again / (299 / 2) < 0.3  # every second idea costs three runs
+    assert len(claims(truth, "keep if lower", "cheat")) == 299
+
+
+def test_circle_keeps_neither_noise_nor_cheats_nor_harm(truth: Truth) -> None:
+    for name in ("nothing", "cheat", "harm"):
+        assert not claims(truth, "Circle", name)
+    assert set(claims(truth, "Circle", "good")) == {"good"}
+
+
+def test_revision_answers_a_failure_by_system(truth: Truth) -> None:
+    """The second version is what wins; without revision nothing does."""
+    assert set(claims(truth, "Circle", "slow")) == {"fast"}
+    assert not claims(truth, "Circle without revision", "slow")
+
+
+def test_sessions_are_scored_at_every_budget(truth: Truth) -> None:
+    """More runs never take a claim away, an oracle's claims are all true, and void claims never replicate."""
+    for loop in LOOPS:
+        scores = study.session(truth, 0.3, loop, seed=3)
+        assert [score.claims for score in scores] == sorted(score.claims for score in scores)
+        assert all(score.true <= score.claims and score.replicated <= score.claims for score in scores)
+    assert all(score.true == score.claims > 0 for score in study.session(truth, 0.3, "an oracle", seed=3))
+    cheats = Truth(truth.base, 0.2, truth.stretched, tuple(i for i in truth.ideas if i.name in ("good", "cheat")))
+    (*_, last) = study.session(cheats, 0.02, "keep if lower", seed=3)
+    assert last.replicated <= last.true < last.claims / 2
+
+
+def test_the_bank_trains_each_arm_in_its_own_tree(tmp_path: Path) -> None:
+    """A dead flag's run is the base's to the last bit; another rate's is not."""
+    nursery, few = Nursery(tmp_path, "smoke"), {"stretch": 0.1}
+    dead = Arm("dead flag", "null", DEAD_FLAG.read_text(), (("fast_path", True),), **few)
+    moved = Arm("moved", "idea", flags=(("muon_lr", 0.02),), **few)
+    base, same, other = (list(nursery.perform(Task(arm, (1, 2)))) for arm in (Arm("base", "base", **few), dead, moved))
+    losses = [[(run["seed"], run["reported"], run["hidden"]) for run in runs] for runs in (base, same, other)]
+    assert losses[0] == losses[1] != losses[2] and [run["seed"] for run in base] == [1, 2]
+    assert base[0]["reported"] == pytest.approx(base[0]["visible"], abs=1e-5)
+
+
+def test_a_killed_training_of_the_bank_knows_what_is_missing(tmp_path: Path) -> None:
+    """A line that was cut short is taken off, and its run is asked for again; a seed that is there is not."""
+    file = tmp_path / "smoke.jsonl"
+    done = [{"arm": arm.name, "seed": seed} for arm in arms("smoke") for seed in (1, 2)]
+    file.write_text("".join(json.dumps(run) + "\n" for run in done) + '{"arm": "ba')
+    assert read_runs(file) == done
+    missing = list(tasks("smoke", 2, {(run["arm"], run["seed"]) for run in done[1:]}))
+    assert [(task.arm.name, task.seeds) for task in missing] == [("base", (1,))]
+    assert not list(tasks("smoke", 2, {(run["arm"], run["seed"]) for run in read_runs(file)}))
