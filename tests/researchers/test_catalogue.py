@@ -222,6 +222,8 @@ def test_an_entrys_own_words_mean_it(entry: Entry) -> None:
         ("use depth recurrence", "looped-blocks"),
         ("a different RoPE base", "rope-base"),
         ("a bigger model", "wider-model"),
+        ("an attention sink", "attention-gate"),
+        ("a sparse attention gate", "attention-gate"),
     ],
 )
 def test_an_idea_is_found_by_a_persons_words(words: str, name: str) -> None:
