@@ -225,6 +225,7 @@ def test_an_entrys_own_words_mean_it(entry: Entry) -> None:
         ("an attention sink", "attention-gate"),
         ("a sparse attention gate", "attention-gate"),
         ("q-gain", "attention-temperature"),
+        ("cautious weight decay", "cautious-steps"),
     ],
 )
 def test_an_idea_is_found_by_a_persons_words(words: str, name: str) -> None:
