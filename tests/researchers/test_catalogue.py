@@ -226,6 +226,7 @@ def test_an_entrys_own_words_mean_it(entry: Entry) -> None:
         ("a sparse attention gate", "attention-gate"),
         ("q-gain", "attention-temperature"),
         ("cautious weight decay", "cautious-steps"),
+        ("cosine schedule", "cooldown-shape"),
     ],
 )
 def test_an_idea_is_found_by_a_persons_words(words: str, name: str) -> None:
