@@ -225,6 +225,7 @@ def test_an_entrys_own_words_mean_it(entry: Entry) -> None:
         ("an attention sink", "attention-gate"),
         ("a sparse attention gate", "attention-gate"),
         ("q-gain", "attention-temperature"),
+        ("RMSNorm after the embedding", "embedding-norm"),
         ("cautious weight decay", "cautious-steps"),
         ("cosine schedule", "cooldown-shape"),
     ],
