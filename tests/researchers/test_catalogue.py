@@ -229,6 +229,7 @@ def test_an_entrys_own_words_mean_it(entry: Entry) -> None:
         ("RMSNorm after the embedding", "embedding-norm"),
         ("cautious weight decay", "cautious-steps"),
         ("cosine schedule", "cooldown-shape"),
+        ("Adam epsilon", "epsilon"),
     ],
 )
 def test_an_idea_is_found_by_a_persons_words(words: str, name: str) -> None:
