@@ -230,6 +230,7 @@ def test_an_entrys_own_words_mean_it(entry: Entry) -> None:
         ("RMSNorm after the embedding", "embedding-norm"),
         ("cautious weight decay", "cautious-steps"),
         ("cosine schedule", "cooldown-shape"),
+        ("Lion", "lion-tables"),
         ("Adam epsilon", "epsilon"),
     ],
 )
