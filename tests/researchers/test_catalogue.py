@@ -228,6 +228,7 @@ def test_an_entrys_own_words_mean_it(entry: Entry) -> None:
         ("a sparse attention gate", "attention-gate"),
         ("q-gain", "attention-temperature"),
         ("RMSNorm after the embedding", "embedding-norm"),
+        ("logit softcap", "logit-cap"),
         ("cautious weight decay", "cautious-steps"),
         ("cosine schedule", "cooldown-shape"),
         ("Lion", "lion-tables"),
