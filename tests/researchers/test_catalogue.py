@@ -232,6 +232,7 @@ def test_an_entrys_own_words_mean_it(entry: Entry) -> None:
         ("cautious weight decay", "cautious-steps"),
         ("cosine schedule", "cooldown-shape"),
         ("Lion", "lion-tables"),
+        ("Muon for the head", "muon-head"),
         ("Adam epsilon", "epsilon"),
     ],
 )
