@@ -229,6 +229,7 @@ def test_an_entrys_own_words_mean_it(entry: Entry) -> None:
         ("q-gain", "attention-temperature"),
         ("RMSNorm after the embedding", "embedding-norm"),
         ("logit softcap", "logit-cap"),
+        ("momentum warm-up for Muon", "muon-momentum"),
         ("cautious weight decay", "cautious-steps"),
         ("cosine schedule", "cooldown-shape"),
         ("Lion", "lion-tables"),
