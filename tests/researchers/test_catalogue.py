@@ -26,6 +26,7 @@ CATALOGUE = Catalogue()
 VARIANTS = [(entry, variant) for entry in CATALOGUE.entries for variant in entry.variants]
 SAMPLE = {
     "dropout/early",
+    "muon-scale/rms",
     "rope-base/thousand",
 }
 """What the normal run trains; tests/attacks reviews every diff there, and the rest is for the long run."""
@@ -231,6 +232,7 @@ def test_an_entrys_own_words_mean_it(entry: Entry) -> None:
         ("logit softcap", "logit-cap"),
         ("momentum warm-up for Muon", "muon-momentum"),
         ("cautious weight decay", "cautious-steps"),
+        ("RMS-matched update scale for Muon", "muon-scale"),
         ("cosine schedule", "cooldown-shape"),
         ("Lion", "lion-tables"),
         ("Muon for the head", "muon-head"),
