@@ -231,6 +231,7 @@ def test_an_entrys_own_words_mean_it(entry: Entry) -> None:
         ("RMSNorm after the embedding", "embedding-norm"),
         ("logit softcap", "logit-cap"),
         ("momentum warm-up for Muon", "muon-momentum"),
+        ("NorMuon", "normalized-muon"),
         ("cautious weight decay", "cautious-steps"),
         ("RMS-matched update scale for Muon", "muon-scale"),
         ("cosine schedule", "cooldown-shape"),
