@@ -27,6 +27,7 @@ VARIANTS = [(entry, variant) for entry in CATALOGUE.entries for variant in entry
 SAMPLE = {
     "dropout/early",
     "muon-scale/rms",
+    "output-bias/unigram",
     "rope-base/thousand",
 }
 """What the normal run trains; tests/attacks reviews every diff there, and the rest is for the long run."""
@@ -230,6 +231,7 @@ def test_an_entrys_own_words_mean_it(entry: Entry) -> None:
         ("q-gain", "attention-temperature"),
         ("RMSNorm after the embedding", "embedding-norm"),
         ("logit softcap", "logit-cap"),
+        ("unigram bias", "output-bias"),
         ("momentum warm-up for Muon", "muon-momentum"),
         ("NorMuon", "normalized-muon"),
         ("cautious weight decay", "cautious-steps"),
