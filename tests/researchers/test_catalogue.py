@@ -226,6 +226,7 @@ def test_an_entrys_own_words_mean_it(entry: Entry) -> None:
         ("a bigger model", "wider-model"),
         ("x0 lambdas", "embedding-shortcut"),
         ("SwiGLU", "gated-feed-forward"),
+        ("parallel attention and feed-forward", "parallel-blocks"),
         ("an attention sink", "attention-gate"),
         ("a sparse attention gate", "attention-gate"),
         ("q-gain", "attention-temperature"),
