@@ -28,6 +28,7 @@ SAMPLE = {
     "dropout/early",
     "muon-scale/rms",
     "output-bias/unigram",
+    "partial-rotary/offset",
     "rope-base/thousand",
 }
 """What the normal run trains; tests/attacks reviews every diff there, and the rest is for the long run."""
@@ -230,6 +231,7 @@ def test_an_entrys_own_words_mean_it(entry: Entry) -> None:
         ("an attention sink", "attention-gate"),
         ("a sparse attention gate", "attention-gate"),
         ("q-gain", "attention-temperature"),
+        ("partial key offset", "partial-rotary"),
         ("RMSNorm after the embedding", "embedding-norm"),
         ("logit softcap", "logit-cap"),
         ("unigram bias", "output-bias"),
