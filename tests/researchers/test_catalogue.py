@@ -232,6 +232,8 @@ def test_an_entrys_own_words_mean_it(entry: Entry) -> None:
         ("a sparse attention gate", "attention-gate"),
         ("q-gain", "attention-temperature"),
         ("partial key offset", "partial-rotary"),
+        ("LayerScale", "residual-damping"),
+        ("DeepNet", "residual-damping"),
         ("RMSNorm after the embedding", "embedding-norm"),
         ("logit softcap", "logit-cap"),
         ("unigram bias", "output-bias"),
