@@ -246,6 +246,7 @@ def test_an_entrys_own_words_mean_it(entry: Entry) -> None:
         ("Lion", "lion-tables"),
         ("Muon for the head", "muon-head"),
         ("Adam epsilon", "epsilon"),
+        ("a smaller batch size", "small-batches"),
     ],
 )
 def test_an_idea_is_found_by_a_persons_words(words: str, name: str) -> None:
