@@ -236,6 +236,7 @@ def test_an_entrys_own_words_mean_it(entry: Entry) -> None:
         ("DeepNet", "residual-damping"),
         ("RMSNorm after the embedding", "embedding-norm"),
         ("logit softcap", "logit-cap"),
+        ("label smoothing", "softer-targets"),
         ("multi-token prediction", "second-token"),
         ("unigram bias", "output-bias"),
         ("momentum warm-up for Muon", "muon-momentum"),
