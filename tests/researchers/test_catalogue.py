@@ -225,6 +225,8 @@ def test_an_entrys_own_words_mean_it(entry: Entry) -> None:
         ("use depth recurrence", "looped-blocks"),
         ("a different RoPE base", "rope-base"),
         ("a bigger model", "wider-model"),
+        ("value embeddings", "value-memory"),
+        ("ResFormer", "value-memory"),
         ("x0 lambdas", "embedding-shortcut"),
         ("SwiGLU", "gated-feed-forward"),
         ("parallel attention and feed-forward", "parallel-blocks"),
