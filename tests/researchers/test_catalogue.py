@@ -30,6 +30,7 @@ SAMPLE = {
     "output-bias/unigram",
     "partial-rotary/offset",
     "rope-base/thousand",
+    "weight-averaging/fifth",
 }
 """What the normal run trains; tests/attacks reviews every diff there, and the rest is for the long run."""
 TRIED = [
@@ -245,6 +246,7 @@ def test_an_entrys_own_words_mean_it(entry: Entry) -> None:
         ("NorMuon", "normalized-muon"),
         ("cautious weight decay", "cautious-steps"),
         ("RMS-matched update scale for Muon", "muon-scale"),
+        ("EMA of the weights", "weight-averaging"),
         ("cosine schedule", "cooldown-shape"),
         ("Lion", "lion-tables"),
         ("Muon for the head", "muon-head"),
