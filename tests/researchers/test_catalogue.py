@@ -239,6 +239,7 @@ def test_an_entrys_own_words_mean_it(entry: Entry) -> None:
         ("DeepNet", "residual-damping"),
         ("RMSNorm after the embedding", "embedding-norm"),
         ("logit softcap", "logit-cap"),
+        ("z-loss", "z-loss"),
         ("label smoothing", "softer-targets"),
         ("multi-token prediction", "second-token"),
         ("unigram bias", "output-bias"),
