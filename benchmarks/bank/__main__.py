@@ -108,9 +108,10 @@ def main() -> None:
     parser.add_argument("--preset", default="cpu")
     parser.add_argument("--seeds", type=int, default=16)
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread")
+    parser.add_argument("--ideas", nargs="+", default=[], help="train these alone, beside what is no idea")
     asked = parser.parse_args()
     if asked.train:
-        train_all(asked.train, asked.preset, asked.seeds, asked.workers)
+        train_all(asked.train, asked.preset, asked.seeds, asked.workers, asked.ideas)
     elif asked.gates:
         ask_gates(asked.gates)
     elif asked.keep:

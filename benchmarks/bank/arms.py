@@ -22,7 +22,7 @@ CHEATS = (
     "skipped_batches",
     "easier_tokens",
     "double_batch",
-    "best_of_seeds",
+    "seed_edit",
 )
 """Two each that the evaluator, the regression and the review stop."""
 DEAD_FLAG = Path(__file__).with_name("dead_flag.diff")

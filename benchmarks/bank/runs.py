@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from benchmarks.shapes import ROOT
 from trainer.config import PRESETS
 
 TOGETHER = 4
-"""Seeds that one process trains, and that every arm has before any arm has more."""
+"""Seeds that one process trains."""
 WORKER = Path(__file__).with_name("train_arm.py")
 
 
@@ -78,10 +78,10 @@ class Nursery:
             raise subprocess.CalledProcessError(process.returncode, command)
 
 
-def tasks(preset: str, seeds: int, done: set[tuple[str, int]]) -> Iterator[Task]:
-    """What is missing, TOGETHER seeds at a time, so that what a kill leaves is a bank too."""
-    for first in range(1, seeds + 1, TOGETHER):
-        for arm in arms(preset):
+def tasks(preset: str, seeds: int, done: set[tuple[str, int]], ideas: Collection[str] = ()) -> Iterator[Task]:
+    """What is missing of these ideas, or of all, arm after arm: what a kill leaves is a bank of fewer ideas."""
+    for arm in (arm for arm in arms(preset) if not ideas or arm.kind != "idea" or arm.name.split("/")[0] in ideas):
+        for first in range(1, seeds + 1, TOGETHER):
             wanted = range(first, min(first + TOGETHER, seeds + 1))
             missing = tuple(seed for seed in wanted if (arm.name, seed) not in done)
             if missing:
@@ -99,11 +99,11 @@ def read_runs(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole.splitlines()]
 
 
-def train_all(folder: Path, preset: str, seeds: int, workers: int) -> None:
+def train_all(folder: Path, preset: str, seeds: int, workers: int, ideas: Collection[str] = ()) -> None:
     """Append every missing run to FOLDER/<preset>.jsonl."""
     folder.mkdir(parents=True, exist_ok=True)
     file, nursery = folder / f"{preset}.jsonl", Nursery(folder.resolve(), preset)
-    left = list(tasks(preset, seeds, {(run["arm"], run["seed"]) for run in read_runs(file)}))
+    left = list(tasks(preset, seeds, {(run["arm"], run["seed"]) for run in read_runs(file)}, ideas))
     print(f"{sum(len(task.seeds) for task in left)} runs are missing in {file}", flush=True)
     writing = threading.Lock()
     with file.open("a", encoding="utf-8") as lines, ThreadPoolExecutor(workers) as pool:
