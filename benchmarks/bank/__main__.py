@@ -1,8 +1,8 @@
 """`python -m benchmarks.bank [--data FILE]` prints what every change really does to the trainer, without training.
 
-`--train FOLDER [--preset cpu --seeds 16 --workers 2]` trains what FOLDER has not yet, for hours; `--gates FOLDER` asks
-Circle's own gates about the cheats; `--keep FOLDER` then gathers the runs in the data file. A killed training goes on
-where it was.
+`--train FOLDER [--preset cpu --seeds 16 --workers 2]` trains what FOLDER has not yet, for hours, and goes on after a
+kill; `--time FOLDER` then times each arm, on a quiet machine; `--gates FOLDER` asks Circle's own gates about the cheats;
+and `--keep FOLDER` gathers it all in the data file: the arms that have as many seeds as the base.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from agents.statistics import interval
-from benchmarks.bank.runs import read_runs, train_all
+from benchmarks.bank.runs import read_runs, time_all, train_all
 from benchmarks.bank.truth import SPLITS, Change, Truth, read_truth
 from benchmarks.shapes import ROOT
 from benchmarks.verdict import table
@@ -38,24 +38,43 @@ HEAD = [
 def keep(folder: Path, preset: str, data: Path) -> None:
     """Gather the runs of FOLDER/<preset>.jsonl, an arm a line."""
     gates = json.loads((folder / "gates.json").read_text(encoding="utf-8"))
-    arms: dict[str, dict[str, Any]] = {}
-    runs = sorted(read_runs(folder / f"{preset}.jsonl"), key=lambda run: run["seed"])
-    for run in runs:
-        arm = arms.setdefault(run["arm"], {"kind": run["kind"], "stopped_by": gates.get(run["arm"], ""), "failed": []})
-        if run["status"] != "done":
-            arm["failed"].append(run["seed"])
-            continue
-        arm.setdefault("seeds", []).append(run["seed"])
-        for name in (*SPLITS, "cpu_seconds", "peak_memory_bytes"):
-            arm.setdefault(name, []).append(run[name])
+    seconds = fastest(read_runs(folder / f"{preset}-times.jsonl"))
+    by_arm: dict[str, list[dict[str, Any]]] = {}
+    for run in sorted(read_runs(folder / f"{preset}.jsonl"), key=lambda run: run["seed"]):
+        by_arm.setdefault(run["arm"], []).append(run)
+    whole = {name: runs for name, runs in by_arm.items() if len(runs) == len(by_arm["base"])}
+    arms = {name: gathered(runs, seconds.get(name, seconds["base"]) / seconds["base"]) for name, runs in whole.items()}
     about = {
-        "command": "python -m benchmarks.bank --train FOLDER; --gates FOLDER; --keep FOLDER",
+        "command": "python -m benchmarks.bank --train FOLDER; --time FOLDER; --gates FOLDER; --keep FOLDER",
         "preset": preset,
-        "commits": sorted({run["commit"] for run in runs}),
+        "commits": sorted({run["commit"] for runs in whole.values() for run in runs}),
         "torch": torch.__version__,
     }
-    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(arm)}" for name, arm in arms.items())
+    lines = ",\n".join(
+        f"{json.dumps(name)}: {json.dumps(arm | {'stopped_by': gates.get(name, '')})}" for name, arm in arms.items()
+    )
     data.write_text(json.dumps(about)[:-1] + ', "arms": {\n' + lines + "\n}}\n", encoding="utf-8")
+
+
+def fastest(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """The fewest CPU seconds of each arm."""
+    found: dict[str, float] = {}
+    for run in (run for run in runs if run["status"] == "done"):
+        found[run["arm"]] = min(run["cpu_seconds"], found.get(run["arm"], math.inf))
+    return found
+
+
+def gathered(runs: Sequence[dict[str, Any]], slowdown: float) -> dict[str, Any]:
+    """What the data file keeps of an arm; a run that failed is named, and has no losses."""
+    done = [run for run in runs if run["status"] == "done"]
+    return {
+        "kind": runs[0]["kind"],
+        "slowdown": round(slowdown, 4),
+        "failed": [run["seed"] for run in runs if run["status"] != "done"],
+        "seeds": [run["seed"] for run in done],
+        **{split: [round(run[split], 6) for run in done] for split in SPLITS},
+        "peak_memory_bytes": max(run["peak_memory_bytes"] for run in done),
+    }
 
 
 def ask_gates(folder: Path) -> None:
@@ -103,6 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--train", type=Path, metavar="FOLDER")
+    parser.add_argument("--time", type=Path, metavar="FOLDER")
     parser.add_argument("--gates", type=Path, metavar="FOLDER")
     parser.add_argument("--keep", type=Path, metavar="FOLDER")
     parser.add_argument("--preset", default="cpu")
@@ -112,6 +132,8 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.train:
         train_all(asked.train, asked.preset, asked.seeds, asked.workers, asked.ideas)
+    elif asked.time:
+        time_all(asked.time, asked.preset, asked.workers)
     elif asked.gates:
         ask_gates(asked.gates)
     elif asked.keep:

@@ -23,6 +23,8 @@ from trainer.config import PRESETS
 
 TOGETHER = 4
 """Seeds that one process trains."""
+TIMED, ROUND = 2, 6
+"""How often each arm is timed, and how many arms there are between two runs of the base."""
 WORKER = Path(__file__).with_name("train_arm.py")
 
 
@@ -109,6 +111,20 @@ def train_all(folder: Path, preset: str, seeds: int, workers: int, ideas: Collec
     with file.open("a", encoding="utf-8") as lines, ThreadPoolExecutor(workers) as pool:
         for done in pool.map(lambda task: _append(nursery, task, lines, writing), left):
             print(*done, flush=True)
+
+
+def time_all(folder: Path, preset: str, workers: int) -> None:
+    """Append to FOLDER/<preset>-times.jsonl runs of every trained arm, with the base among them, on a quiet machine.
+
+    Losses do not depend on what else the machine does; CPU seconds do, by a factor of two.
+    """
+    trained = {run["arm"] for run in read_runs(folder / f"{preset}.jsonl")}
+    base, *others = (arm for arm in arms(preset) if arm.name in trained and arm.kind != "null")
+    order = [arm for first in range(0, len(others), ROUND) for arm in (base, *others[first : first + ROUND])]
+    nursery, writing = Nursery(folder.resolve(), preset), threading.Lock()
+    with (folder / f"{preset}-times.jsonl").open("a", encoding="utf-8") as lines, ThreadPoolExecutor(workers) as pool:
+        for done in pool.map(lambda arm: _append(nursery, Task(arm, (1,)), lines, writing), TIMED * order):
+            print("timed", *done, flush=True)
 
 
 def _append(nursery: Nursery, task: Task, lines: IO[str], writing: threading.Lock) -> Sequence[object]:

@@ -29,7 +29,7 @@ SPLITS = ("reported", "visible", "hidden")
 
 @dataclass(frozen=True)
 class Change:
-    """One arm as a proposal. `gains` is [seeds, 3] in the order of SPLITS; `slowdown` is the ratio of CPU seconds.
+    """One arm as a proposal. `gains` is [seeds, 3] in the order of SPLITS; `slowdown` a ratio of CPU seconds.
 
     `stopped_by` is the layer that stops it before it is measured, in a loop that has layers; `answers` are the causes
     of failure that it answers. A change whose trusted figure is void gains nothing.
@@ -124,9 +124,8 @@ def read_truth(file: Path) -> Truth:
     def change(name: str, **about: Any) -> Change:
         arm = arms[name]
         rows = [seeds[seed] for seed in arm["seeds"]]
-        seconds = np.array(arm["cpu_seconds"]) / np.array(arms["base"]["cpu_seconds"])[rows]
-        slow = float(np.exp(np.log(seconds).mean())) if arm["kind"] != "null" else 1.0
-        return Change(name, arm["kind"], base[rows] - _losses(arm), slow, stopped_by=arm["stopped_by"], **about)
+        gains = base[rows] - _losses(arm)
+        return Change(name, arm["kind"], gains, arm["slowdown"], stopped_by=arm["stopped_by"], **about)
 
     ideas = []
     for entry in Catalogue().entries:
