@@ -1,8 +1,8 @@
 """`python -m benchmarks.bank [--data FILE]` prints what every change really does to the trainer, without training.
 
 `--train FOLDER [--preset cpu --seeds 16 --workers 2]` trains what FOLDER has not yet, for hours, and goes on after a
-kill; `--time FOLDER` then times each arm, on a quiet machine; `--gates FOLDER` asks Circle's own gates about the cheats;
-and `--keep FOLDER` gathers it all in the data file: the arms that have as many seeds as the base.
+kill; `--time FOLDER` then times each arm, on a quiet machine; `--gates FOLDER` asks Circle's own gates about the
+cheats; and `--keep FOLDER` gathers it all in the data file: the arms that have as many seeds as the base.
 """
 
 from __future__ import annotations
