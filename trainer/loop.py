@@ -26,6 +26,7 @@ from trainer.device import (
     random_state,
     set_random_state,
 )
+from trainer.diagnosis import Curves, Diagnosis, watched_steps
 from trainer.errors import CheckpointError, ConfigError, DivergedError, OutputError
 from trainer.evaluation import evaluate
 from trainer.metrics import History, write_metrics
@@ -77,6 +78,7 @@ class Run:
         with world.first():
             self.data = load_data(configs)
         self.model = build_model(self.configs, self.device)
+        self.diagnosis = Diagnosis(self.model, watched_steps(configs.steps, configs.eval_every) if world.leads else ())
         if configs.compile:
             self.model.compile_blocks()
         self.network: Callable[..., Tensor] = world.wrap(self.model)
@@ -90,6 +92,8 @@ class Run:
         if earlier is not None:
             self.setup_seconds += earlier.setup_seconds
             self.began -= earlier.wall_seconds
+        self.batches = self.watch.passing("data", self.batches)
+        self.watch.start()
 
     def train(self) -> None:
         """Every update that is left, with the evaluations before, between and after them."""
@@ -102,6 +106,9 @@ class Run:
             shows = step in (1, configs.steps) or step % configs.log_every == 0
             evaluates = step % configs.eval_every == 0 and step < configs.steps
             saves = configs.save_every > 0 and step % configs.save_every == 0 and step < configs.steps
+            self.watch.passed("optimizer")
+            self.diagnosis.look_again(step, factor)
+            self.watch.passed("diagnosis")
             if shows or evaluates or saves:
                 self.train_loss = self.world.mean(self.loss).item()
             if shows or not math.isfinite(self.train_loss):
@@ -128,6 +135,9 @@ class Run:
         inputs, targets = next(self.batches)
         loss = self.forward(inputs, targets)
         torch.autograd.backward(loss)
+        self.watch.passed("backward")
+        self.diagnosis.look(step)
+        self.watch.passed("diagnosis")
         if configs.grad_clip:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), configs.grad_clip)
         for optimizer in self.optimizers:
@@ -139,7 +149,10 @@ class Run:
     def forward(self, *tokens: Tensor) -> Tensor:
         """What the model makes of (inputs, targets), their mean loss, or of (inputs,), their logits."""
         with autocast(self.device, self.configs):
-            return self.network(*tokens)
+            result = self.network(*tokens)
+        if self.model.training:
+            self.watch.passed("forward")
+        return result
 
     def report(self, step: int, factor: float) -> None:
         """Prints the progress line. Raises DivergedError if the loss is not finite."""
@@ -162,6 +175,7 @@ class Run:
             raise DivergedError(f"The validation loss is not finite after step {step}; lower the learning rates.")
         rate = self.optimizers[0].groups[0].lr
         self.history.add(step, result, self.wall_seconds() - self.setup_seconds, rate)
+        self.watch.passed("evaluation")
 
     def say(self, line: str) -> None:
         """Prints a line, once for all ranks. Raises OutputError."""
@@ -185,11 +199,14 @@ class Run:
             random=self.world.gather(random[None], self.world.size),
             history=asdict(self.history),
             step_seconds=self.watch.seconds(),
+            phase_seconds=self.watch.phase_seconds(),
+            curves=asdict(self.diagnosis.read()),
             setup_seconds=self.setup_seconds,
             wall_seconds=self.wall_seconds(),
         )
         if self.world.leads:
             save_state(self.output_dir, state)
+        self.watch.passed("saving")
 
     def resume(self) -> TrainingState | None:
         """Puts the run where an interrupted one was saved; without a state it starts from the beginning.
@@ -206,12 +223,12 @@ class Run:
             for optimizer, saved in zip(self.optimizers, state.optimizers, strict=True):
                 optimizer.load_state_dict(saved)
             set_random_state(self.device, state.random[self.world.rank])
-            self.history = History(**state.history)
+            self.history, self.diagnosis.curves = History(**state.history), Curves(**state.curves)
         except (RuntimeError, ValueError, TypeError) as error:
             raise CheckpointError(
                 f"The training state in {self.output_dir} is that of other code; start anew without --resume."
             ) from error
-        self.watch, self.done = Stopwatch(self.device, state.step_seconds), state.step
+        self.watch, self.done = Stopwatch(self.device, state.step_seconds, state.phase_seconds), state.step
         self.say(f"resumed after step {state.step}/{self.configs.steps}")
         return state
 
@@ -226,6 +243,7 @@ class Run:
         """Everything of the metrics file but the history."""
         configs, wall, seconds = self.configs, self.wall_seconds(), self.watch.seconds()
         timed = seconds[WARMUP_STEPS:] or seconds
+        self.watch.passed("saving")
         return {
             "final_metrics": self.history.final_metrics(self.train_loss),
             "setup_time_seconds": self.setup_seconds,
@@ -242,4 +260,6 @@ class Run:
             "commit": os.environ.get("CIRCLE_COMMIT"),
             "device": device_name(self.device),
             "processes": self.world.size,
+            "diagnosis": asdict(self.diagnosis.read())
+            | {"phase_seconds": {"set-up": self.setup_seconds, **self.watch.phase_seconds()}},
         }

@@ -38,6 +38,8 @@ class TrainingState:
     random: Tensor  # [processes, bytes] uint8: the state of each one's generators
     history: dict[str, list[Any]]
     step_seconds: list[float]
+    phase_seconds: dict[str, float]
+    curves: dict[str, Any]
     setup_seconds: float
     wall_seconds: float
 

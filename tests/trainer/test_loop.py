@@ -30,7 +30,7 @@ PUBLISHED = {
     "train_tokens",
     "history",
 }
-OURS = {"tokens_per_second", "peak_memory_bytes", "seed", "configs", "commit", "device", "processes"}
+OURS = {"tokens_per_second", "peak_memory_bytes", "seed", "configs", "commit", "device", "processes", "diagnosis"}
 HISTORY = {"steps", "val_losses", "val_accuracies", "val_perplexities", "elapsed_times", "learning_rates"}
 
 
