@@ -132,14 +132,31 @@ class Approval(Record):
     comment: str = ""
 
 
+class Diagnosis(Record):
+    """What a run tells of itself, for a diagnosis in words and pictures: by the step of each update it looked at.
+
+    `multipliers` are those of the learning rates; `gradient_norms` and `update_norms`, of the change over the weights,
+    are by part of the model. `phase_seconds` are of the whole run. All of it was written by the code under test: it may
+    inform a reason, a prompt or a figure, and never a verdict. `ignored` says why nothing of it could be used.
+    """
+
+    steps: tuple[int, ...] = ()
+    multipliers: tuple[float, ...] = ()
+    gradient_norms: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    update_norms: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    phase_seconds: dict[str, float] = Field(default_factory=dict)
+    ignored: str = ""
+
+
 class Run(Record):
     """One training process: one arm, one seed, one commit.
 
-    `visible` and `hidden` come from the trusted evaluator (None where it was not asked), `reported` from
-    the run's own metrics file; a run whose model the evaluator would not score is `refused`. `tokens_scored` and
-    `parameters`, the numbers in its weights, are the evaluator's counts, `tokens_served` is how many training tokens
-    the parent had drawn for it, None where it saw the whole training split. Times are seconds, memory is bytes, both
-    measured from outside; `cpu_seconds` are of all its processes. `fault` is what the machine did to a first try.
+    `visible` and `hidden` come from the trusted evaluator (None where it was not asked), `reported` from the run's own
+    metrics file; a run whose model the evaluator would not score is `refused`. `tokens_scored` and `parameters`, the
+    numbers in its weights, are the evaluator's counts, `tokens_served` is how many training tokens the parent had drawn
+    for it, None where it saw the whole training split. Times are seconds, memory is bytes, both measured from outside;
+    `cpu_seconds` are of all its processes. `diagnosis` is the run's own word, too. `fault` is what the machine did to a
+    first try.
     """
 
     key: str
@@ -166,6 +183,7 @@ class Run(Record):
     tokens_served: int | None = None
     weights_sha256: str | None = None
     configs: dict[str, Any] = Field(default_factory=dict)
+    diagnosis: Diagnosis | None = None
     error: str | None = None
     fault: str | None = None
     folder: str = ""
@@ -270,10 +288,10 @@ class Scaled(Record):
 class Experiment(Record):
     """What the runs of a version measured. effect > 0 is better, whatever the metric's direction.
 
-    `ended` says where the rule stopped. `effect` and `ci` come from the `effect_pairs` pairs of the newest stage
-    that ran: those reported after a win, else the confirmation's, else the screen's. `visible_effect` and
-    `equal_time_effect` are of the screen's pairs. Ratios are experiment / baseline, of seconds per step and of peak
-    bytes.
+    `ended` says where the rule stopped. `effect` and `ci` come from the `effect_pairs` pairs of the newest stage that
+    ran: those reported after a win, else the confirmation's, else the screen's. `visible_effect` and
+    `equal_time_effect` are of the screen's pairs. `timed` are both arms' runs that were alone on the machine. Ratios
+    are experiment / baseline, of seconds per step and of peak bytes.
     """
 
     pairs: tuple[Pair, ...]
@@ -291,6 +309,7 @@ class Experiment(Record):
     equal_time_effect: Interval | None = None
     retrained: bool = False
     screened: tuple[Run, ...] = ()
+    timed: tuple[Run, ...] = ()
     failed_runs: tuple[Run, ...] = ()
     worst_seed: int | None = None
     skewness: float | None = None
@@ -308,7 +327,10 @@ class Analysis(Record):
 
 
 class Verdict(Record):
-    """Decided by arithmetic (outcome, cause, rule row, numbers), explained in words (reason, lessons)."""
+    """Decided by arithmetic (outcome, cause, rule row, numbers), explained in words (reason, lessons).
+
+    `diagnosis` says what the runs' own curves and clocks show beside it; nothing was decided by that.
+    """
 
     outcome: Outcome
     cause: Cause | None
@@ -318,6 +340,7 @@ class Verdict(Record):
     value: float | None = None
     reason: str = ""
     lessons: tuple[str, ...] = ()
+    diagnosis: tuple[str, ...] = ()
 
 
 class Answer(Record):

@@ -98,7 +98,7 @@ class Metric(_Table):
     """Where a run reports: a JSON file and a weights file (patterns below {output}), and dotted fields.
 
     `history` is a list of the metric at its evaluations; `configs` every setting of the run, of which `volatile` ones
-    may differ between equal runs.
+    may differ between equal runs; `diagnosis` what agents/laboratory/diagnosis.py reads, for figures and explanations.
     """
 
     name: str
@@ -107,6 +107,7 @@ class Metric(_Table):
     value: str
     history: str = ""
     configs: str = ""
+    diagnosis: str = ""
     volatile: tuple[str, ...] = ()
     weights: str = ""
 

@@ -239,6 +239,7 @@ class LocalLaboratory:
             tokens_served=given.tokens,
             weights_sha256=report.weights_sha256 if report else None,
             configs=report.configs if report else {},
+            diagnosis=report.diagnosis if report else None,
             error=error,
             folder=str(output.relative_to(self.home)),
         )

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from agents.errors import LaboratoryError
+from agents.laboratory.diagnosis import read_diagnosis
 from agents.laboratory.process import Processes
 from agents.laboratory.sandbox import Sandbox
 from agents.ports import Order
-from agents.records import Split, digest
+from agents.records import Diagnosis, Split, digest
 from agents.settings import Metric, Preset, Target
 
 _MOST_BYTES = 16_000_000
@@ -38,6 +39,7 @@ class Report:
     value: float
     history: tuple[float, ...]
     configs: dict[str, Any]
+    diagnosis: Diagnosis | None
     weights_sha256: str | None
 
 
@@ -56,7 +58,8 @@ def read_report(output: Path, metric: Metric) -> Report:
         raise ReportMissing(f"the metrics file {file.name} gives {metric.name} as {value}")
     kept = {key: item for key, item in configs.items() if key not in metric.volatile}
     weights = sha256_of(newest(output, metric.weights)) if metric.weights else None
-    return Report(value=value, history=history, configs=kept, weights_sha256=weights)
+    diagnosis = read_diagnosis(document, metric.diagnosis) if metric.diagnosis else None
+    return Report(value=value, history=history, configs=kept, diagnosis=diagnosis, weights_sha256=weights)
 
 
 def _document(file: Path) -> Any:

@@ -171,6 +171,7 @@ class Trial:
             equal_time_effect=self.timed,
             retrained=self.retrained,
             screened=tuple(run for run in self.runs if run.stage == "screen"),
+            timed=tuple(run for run in self.runs if run.stage == "timing"),
             failed_runs=tuple(self.failed),
             worst_seed=self._worst_seed(),
             skewness=skewness(self.gains["confirm"]),

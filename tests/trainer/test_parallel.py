@@ -89,6 +89,9 @@ def test_two_processes_end_as_one_does_though_one_of_them_was_killed(smoke_data:
     assert two.metrics["final_metrics"]["train_loss"] == pytest.approx(
         one.metrics["final_metrics"]["train_loss"], abs=2e-4
     )
+    for kind in ("gradient_norms", "update_norms"):
+        whole, shared = one.metrics["diagnosis"][kind], two.metrics["diagnosis"][kind]
+        assert shared == {group: pytest.approx(norms, rel=0.02) for group, norms in whole.items()}
     assert {path.name for path in (tmp_path / "two").rglob("*") if "state" in path.name} == set()
 
 
