@@ -8,7 +8,7 @@ interval over the pairs leaves out "no difference", and if it is large enough to
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from statistics import fmean
 from typing import NamedTuple
@@ -27,9 +27,10 @@ Pairs = Sequence[tuple[Run, Run]]
 
 
 class Found(NamedTuple):
-    """A sentence, and how large the ratio behind it is, as a logarithm without a sign."""
+    """A sentence on a part of the model, and how large the ratio behind it is, as a logarithm without a sign."""
 
     size: float
+    group: str
     sentence: str
 
 
@@ -65,6 +66,30 @@ def alone_pairs(floor: Baseline, experiment: Experiment) -> list[tuple[Run, Run]
     return pairs_of(old, new) or pairs_of(floor.runs, experiment.screened)
 
 
+def told_pairs(pairs: Pairs) -> list[tuple[Diagnosis, Diagnosis]]:
+    """Return both diagnoses of each pair that looked at the same steps as the first such pair."""
+    both = [(old.diagnosis, new.diagnosis) for old, new in pairs]
+    told = [(old, new) for old, new in both if old and new and old.steps and old.steps == new.steps]
+    return [(old, new) for old, new in told if old.steps == told[0][0].steps]
+
+
+def parts_to_show(pairs: Pairs, most: int) -> list[str]:
+    """Return the parts of the model that both arms have, blocks last; of too many those whose norms moved most."""
+    told = told_pairs(pairs)
+    shared = [group for group in _by_block(told[0][0].gradient_norms if told else ()) if _everywhere(group, told)]
+    moved = [found.group for found in sorted(_norms(pairs), reverse=True)]
+    chosen = list(dict.fromkeys([group for group in moved if group in shared] + shared))[:most]
+    return [group for group in shared if group in chosen]
+
+
+def _by_block(groups: Iterable[str]) -> list[str]:
+    return sorted(groups, key=lambda group: (int("0" + group.partition(" ")[2]), group))
+
+
+def _everywhere(group: str, told: Sequence[tuple[Diagnosis, Diagnosis]]) -> bool:
+    return all(group in one.gradient_norms and group in one.update_norms for pair in told for one in pair)
+
+
 def cool_down(diagnosis: Diagnosis) -> int | None:
     """Return the first step that was looked at after the learning rate left its peak for good, if it did."""
     peak = max(diagnosis.multipliers, default=0.0)
@@ -83,19 +108,13 @@ def _norms(pairs: Pairs) -> list[Found]:
         "gradient norm": lambda diagnosis: diagnosis.gradient_norms,
         "relative update": lambda diagnosis: diagnosis.update_norms,
     }
-    both = [(old.diagnosis, new.diagnosis) for old, new in pairs]
-    told = [(old, new) for old, new in both if old and new and old.steps and old.steps == new.steps]
-    if not told:
-        return []
-    steps = told[0][0].steps
-    told = [(old, new) for old, new in told if old.steps == steps]
+    told = told_pairs(pairs)
     found = []
     for kind, series in kinds.items():
-        tables = [(series(old), series(new)) for old, new in told]
-        for group in tables[0][0]:
-            if all(group in table for pair in tables for table in pair):
-                logs = [_logs(old[group], new[group]) for old, new in tables]
-                found.append(_lasting(kind, group, steps, logs))
+        for group in told[0][0].gradient_norms if told else ():
+            if _everywhere(group, told):
+                logs = [_logs(series(old)[group], series(new)[group]) for old, new in told]
+                found.append(_lasting(kind, group, told[0][0].steps, logs))
     return [one for one in found if one]
 
 
@@ -114,7 +133,7 @@ def _lasting(kind: str, group: str, steps: Sequence[int], logs: Sequence[Sequenc
         return None
     size = fmean(means[first:])
     times = f"is {math.exp(size):.2g} times the baseline's {_since(steps, first)}"
-    return Found(abs(size), f"Panel '{kind}, {group}': it {times}.")
+    return Found(abs(size), group, f"Panel '{kind}, {group}': it {times}.")
 
 
 def _since(steps: Sequence[int], first: int) -> str:
@@ -153,8 +172,8 @@ def _story(signs: Sequence[int], spans: Sequence[tuple[int, int]], cooling: int 
     others = [i for i in settled if signs[i] != now]
     if last < len(signs) - 1:
         lost = "loses it" if now > 0 else "catches up"
-        when = " in the cool-down" if cooling is not None and spans[last + 1][1] > cooling else ""
-        return f"{words[now]} until step {spans[last][1]} and {lost} after it{when}"
+        when = "in the cool-down" if cooling is not None and spans[last + 1][1] > cooling else "after it"
+        return f"{words[now]} until step {spans[last][1]} and {lost} {when}"
     since = min(i for i in settled if i > (others[-1] if others else -1))
     if others:
         return f"{words[-now]} until step {spans[others[-1]][1]} and {words[now]} from step {spans[since][0]} on"

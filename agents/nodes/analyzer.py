@@ -6,6 +6,7 @@ from typing import Literal
 
 from langgraph.runtime import Runtime
 
+from agents.diagnosis import sentences
 from agents.nodes.implementer import attempts_left
 from agents.nodes.planner import story
 from agents.nodes.timing import MEMORY_LIMIT
@@ -24,6 +25,8 @@ def analyzer(state: State, runtime: Runtime[Context]) -> State:
     context, version, floor = runtime.context, current(state), baseline_of(state)
     assert floor is not None
     verdict = decide(version, floor)
+    if version.experiment:
+        verdict = verdict.model_copy(update={"diagnosis": sentences(floor, version.experiment)})
     analysis = context.researcher.ask(
         question(
             "experiment-analyzer",

@@ -31,7 +31,7 @@ class Nobody:
 
 
 def _analysis(verdict: dict[str, Any]) -> dict[str, Any]:
-    """Put the arithmetic's finding into words, and say what each cause asks of the next version."""
+    """Put the arithmetic's finding into words, with what the curves show, and say what each cause asks for next."""
     meaning, lesson = {
         "theory": (
             "The mathematics does not give the model what the hypothesis promised at this scale.",
@@ -55,4 +55,7 @@ def _analysis(verdict: dict[str, Any]) -> dict[str, Any]:
         ),
     }[verdict["cause"]]
     value = "" if verdict["value"] is None else f" of {verdict['value']:.4g}"
-    return {"reason": meaning, "lessons": [f"{verdict['quantity'].capitalize()}{value}: {lesson}."]}
+    return {
+        "reason": " ".join([meaning, *verdict["diagnosis"]]),
+        "lessons": [f"{verdict['quantity'].capitalize()}{value}: {lesson}."],
+    }
