@@ -172,7 +172,7 @@ def _story(signs: Sequence[int], spans: Sequence[tuple[int, int]], cooling: int 
     others = [i for i in settled if signs[i] != now]
     if last < len(signs) - 1:
         lost = "loses it" if now > 0 else "catches up"
-        when = "in the cool-down" if cooling is not None and spans[last + 1][1] > cooling else "after it"
+        when = "in the cool-down" if cooling is not None and spans[last + 1][1] >= cooling else "after it"
         return f"{words[now]} until step {spans[last][1]} and {lost} {when}"
     since = min(i for i in settled if i > (others[-1] if others else -1))
     if others:

@@ -72,8 +72,8 @@ def _lead(axes: Axes, pairs: Pairs) -> None:
     leads = [[a - b for a, b in zip(old, new, strict=True)] for old, new in zip(rows[::2], rows[1::2], strict=True)]
     axes.axhline(0, color="black", linewidth=0.6)
     _band(axes, steps, leads, BLUE, "-")
-    if leads:  # the first steps' leads are the largest and mean the least
-        late = [value for row in leads for value in row[len(row) // 4 :]]
+    late = [value for row in leads for value in row[len(row) // 4 :]]
+    if late:  # the first steps' leads are the largest and mean the least
         margin = 0.1 * (max(late) - min(late)) or 0.01
         axes.set_ylim(min(0, *late) - margin, max(0, *late) + margin)
     _over_steps(axes, "lead in training loss", "baseline - experiment", pairs)
