@@ -78,7 +78,6 @@ class Run:
         with world.first():
             self.data = load_data(configs)
         self.model = build_model(self.configs, self.device)
-        self.diagnosis = Diagnosis(self.model, watched_steps(configs.steps, configs.eval_every) if world.leads else ())
         if configs.compile:
             self.model.compile_blocks()
         self.network: Callable[..., Tensor] = world.wrap(self.model)
@@ -92,6 +91,8 @@ class Run:
         if earlier is not None:
             self.setup_seconds += earlier.setup_seconds
             self.began -= earlier.wall_seconds
+        looked_at = watched_steps(configs.steps, configs.eval_every) if world.leads else ()
+        self.diagnosis = Diagnosis(self.model, looked_at, Curves(**earlier.curves) if earlier else Curves())
         self.batches = self.watch.passing("data", self.batches)
         self.watch.start()
 
@@ -223,7 +224,7 @@ class Run:
             for optimizer, saved in zip(self.optimizers, state.optimizers, strict=True):
                 optimizer.load_state_dict(saved)
             set_random_state(self.device, state.random[self.world.rank])
-            self.history, self.diagnosis.curves = History(**state.history), Curves(**state.curves)
+            self.history = History(**state.history)
         except (RuntimeError, ValueError, TypeError) as error:
             raise CheckpointError(
                 f"The training state in {self.output_dir} is that of other code; start anew without --resume."

@@ -35,11 +35,14 @@ def drawn(floor: Baseline, experiment: Experiment) -> Figure:
     with rc_context({"font.size": TEXT, "axes.titlesize": TEXT, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(11, 2.6 + 3.4 * rows), layout="constrained")
         grid = figure.add_gridspec(1 + 2 * rows, COLUMNS)
-        cells = [figure.add_subplot(grid[0, column]) for column in range(COLUMNS)]
-        _losses(cells[0], floor, experiment, pairs)
-        _lead(cells[1], pairs)
-        _time(cells[2], alone_pairs(floor, experiment))
-        _memory(cells[3], alone_pairs(floor, experiment))
+        alone = alone_pairs(floor, experiment)
+        _losses(figure.add_subplot(grid[0, 0]), floor, experiment, pairs)
+        if pairs:
+            _lead(figure.add_subplot(grid[0, 1]), pairs)
+        if any(new.diagnosis and new.diagnosis.phase_seconds for _, new in alone):
+            _time(figure.add_subplot(grid[0, 2]), alone)
+        if any(new.peak_memory_bytes for _, new in alone):
+            _memory(figure.add_subplot(grid[0, 3]), alone)
         for index, part in enumerate(parts):
             row, column = divmod(index, COLUMNS)
             _norms(figure.add_subplot(grid[1 + row, column]), "gradient norm", part, pairs)
