@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from agents.diagnosis import parts_to_show, sentences
 from agents.records import Arm, Baseline, Diagnosis, Experiment, Run, Stage
 from agents.report.panels import diagnosis
 from tests.sessions import analysis, change, circle, git, plan, review, revision, scratch_repository, session_id, shown
+from tests.test_session import journal_of
 
 STEPS = tuple(range(10, 210, 10))
 SEEDS = (0, 1, 2, 3)
@@ -238,6 +240,9 @@ def test_a_sessions_paper_shows_it(plain: Path, script: Callable[..., str], host
     assert verdict["diagnosis"][0].startswith("Panel 'training loss': the experiment's curve is behind")
     assert all(f"- {sentence}" in paper for sentence in verdict["diagnosis"])
     assert ("gradient norm, head" in figure) is not hostile
+    questions = [json.loads(body)["question"] for body in journal_of(plain, session["id"], "reply")]
+    asked = [question for question in questions if json.dumps(verdict["diagnosis"][0])[1:-1] in question]
+    assert len(asked) == 2, "the analyzer and the revisor are told"
     ignored = "The diagnosis of a run was ignored: phase_seconds holds what is no number from 0 to 1e+39."
     assert (ignored in verdict["diagnosis"]) is hostile
 
