@@ -222,7 +222,7 @@ def paper_of(root: Path, session: dict[str, Any]) -> tuple[str, str]:
     return git(root, "show", f"{branch}:{folder}.md"), git(root, "show", f"{branch}:{folder}/v1-diagnosis.svg")
 
 
-@pytest.mark.parametrize("hostile", [False, True])
+@pytest.mark.parametrize("hostile", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_a_sessions_paper_shows_it(plain: Path, script: Callable[..., str], hostile: bool) -> None:
     """Of a target that records it. One that records nonsense gets its verdict, and a sentence that says so."""
     trains, target = (plain / "train.py").read_text(), (plain / "circle.toml").read_text()
