@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,14 +80,22 @@ class Nursery:
             raise subprocess.CalledProcessError(process.returncode, command)
 
 
-def tasks(preset: str, seeds: int, done: set[tuple[str, int]], ideas: Collection[str] = ()) -> Iterator[Task]:
-    """What is missing of these ideas, or of all, arm after arm: what a kill leaves is a bank of fewer ideas."""
-    for arm in (arm for arm in arms(preset) if not ideas or arm.kind != "idea" or arm.name.split("/")[0] in ideas):
-        for first in range(1, seeds + 1, TOGETHER):
+def tasks(preset: str, seeds: int, done: set[tuple[str, int]], ideas: Sequence[str] = ()) -> Iterator[Task]:
+    """What is missing of these ideas in their order, or of all, arm after arm: a kill leaves a bank of fewer ideas."""
+    for arm in sorted(arms(preset), key=lambda arm: _place(arm, ideas)):
+        for first in range(1, seeds + 1, TOGETHER) if _place(arm, ideas) <= len(ideas) else ():
             wanted = range(first, min(first + TOGETHER, seeds + 1))
             missing = tuple(seed for seed in wanted if (arm.name, seed) not in done)
             if missing:
                 yield Task(arm, missing)
+
+
+def _place(arm: Arm, ideas: Sequence[str]) -> int:
+    """Where an arm's turn comes: what is no idea is first, what was not asked for has a place past the last."""
+    idea = arm.name.partition("/")[0]
+    if arm.kind != "idea" or not ideas:
+        return 0
+    return 1 + ideas.index(idea) if idea in ideas else len(ideas) + 1
 
 
 def read_runs(file: Path) -> list[dict[str, Any]]:
@@ -101,7 +109,7 @@ def read_runs(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole.splitlines()]
 
 
-def train_all(folder: Path, preset: str, seeds: int, workers: int, ideas: Collection[str] = ()) -> None:
+def train_all(folder: Path, preset: str, seeds: int, workers: int, ideas: Sequence[str] = ()) -> None:
     """Append every missing run to FOLDER/<preset>.jsonl."""
     folder.mkdir(parents=True, exist_ok=True)
     file, nursery = folder / f"{preset}.jsonl", Nursery(folder.resolve(), preset)
