@@ -91,10 +91,12 @@ def tasks(preset: str, seeds: int, done: set[tuple[str, int]], ideas: Sequence[s
 
 
 def _place(arm: Arm, ideas: Sequence[str]) -> int:
-    """Where an arm's turn comes: what is no idea is first, what was not asked for has a place past the last."""
+    """Where an arm's turn comes: bases and nulls first, cheats with the last idea, what was not asked for past it."""
     idea = arm.name.partition("/")[0]
-    if arm.kind != "idea" or not ideas:
+    if arm.kind in ("base", "null") or not ideas:
         return 0
+    if arm.kind == "cheat":
+        return len(ideas)
     return 1 + ideas.index(idea) if idea in ideas else len(ideas) + 1
 
 
