@@ -2,7 +2,7 @@
 
 `--train FOLDER [--preset cpu --seeds 16 --workers 2]` trains what FOLDER has not yet, for hours, and goes on after a
 kill; `--time FOLDER` then times each arm, on a quiet machine; `--gates FOLDER` asks Circle's own gates about the
-cheats; and `--keep FOLDER` gathers it all in the data file: the arms that have as many seeds as the base.
+cheats; and `--keep FOLDER` gathers it all in the data file, whose runs are not trained again.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import torch
 
 from agents.statistics import interval
 from benchmarks.bank.runs import read_runs, time_all, train_all
-from benchmarks.bank.truth import SPLITS, Change, Truth, read_truth
+from benchmarks.bank.truth import SPLITS, Change, Truth, read_bank, read_truth
 from benchmarks.shapes import ROOT
 from benchmarks.verdict import table
 
 DATA = ROOT / "docs" / "research" / "bank.json"
+KEPT = ("arm", "kind", "seed", "status", "error", *SPLITS, "peak_memory_bytes", "commit")
 HEAD = [
     "change",
     "seeds",
@@ -36,24 +37,19 @@ HEAD = [
 
 
 def keep(folder: Path, preset: str, data: Path) -> None:
-    """Gather the runs of FOLDER/<preset>.jsonl, an arm a line."""
-    gates = json.loads((folder / "gates.json").read_text(encoding="utf-8"))
-    seconds = fastest(read_runs(folder / f"{preset}-times.jsonl"))
-    by_arm: dict[str, list[dict[str, Any]]] = {}
-    for run in sorted(read_runs(folder / f"{preset}.jsonl"), key=lambda run: run["seed"]):
-        by_arm.setdefault(run["arm"], []).append(run)
-    whole = {name: runs for name, runs in by_arm.items() if len(runs) == len(by_arm["base"])}
-    arms = {name: gathered(runs, seconds.get(name, seconds["base"]) / seconds["base"]) for name, runs in whole.items()}
+    """Put FOLDER's runs into the data file, to those that are there, and what is newer of the rest."""
+    old = read_bank(data) if data.exists() else {"runs": [], "seconds": {}, "stopped_by": {}}
+    runs = {(run["arm"], run["seed"]): run for run in (*old["runs"], *read_runs(folder / f"{preset}.jsonl"))}
+    gates = folder / "gates.json"
     about = {
         "command": "python -m benchmarks.bank --train FOLDER; --time FOLDER; --gates FOLDER; --keep FOLDER",
         "preset": preset,
-        "commits": sorted({run["commit"] for runs in whole.values() for run in runs}),
         "torch": torch.__version__,
+        "seconds": old["seconds"] | fastest(read_runs(folder / f"{preset}-times.jsonl")),
+        "stopped_by": old["stopped_by"] | (json.loads(gates.read_text(encoding="utf-8")) if gates.exists() else {}),
     }
-    lines = ",\n".join(
-        f"{json.dumps(name)}: {json.dumps(arm | {'stopped_by': gates.get(name, '')})}" for name, arm in arms.items()
-    )
-    data.write_text(json.dumps(about)[:-1] + ', "arms": {\n' + lines + "\n}}\n", encoding="utf-8")
+    lines = ",\n".join(json.dumps({name: run[name] for name in KEPT if name in run}) for run in runs.values())
+    data.write_text(json.dumps(about)[:-1] + ', "runs": [\n' + lines + "\n]}\n", encoding="utf-8")
 
 
 def fastest(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
@@ -62,19 +58,6 @@ def fastest(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
     for run in (run for run in runs if run["status"] == "done"):
         found[run["arm"]] = min(run["cpu_seconds"], found.get(run["arm"], math.inf))
     return found
-
-
-def gathered(runs: Sequence[dict[str, Any]], slowdown: float) -> dict[str, Any]:
-    """What the data file keeps of an arm; a run that failed is named, and has no losses."""
-    done = [run for run in runs if run["status"] == "done"]
-    return {
-        "kind": runs[0]["kind"],
-        "slowdown": round(slowdown, 4),
-        "failed": [run["seed"] for run in runs if run["status"] != "done"],
-        "seeds": [run["seed"] for run in done],
-        **{split: [round(run[split], 6) for run in done] for split in SPLITS},
-        "peak_memory_bytes": max(run["peak_memory_bytes"] for run in done),
-    }
 
 
 def ask_gates(folder: Path) -> None:
@@ -131,7 +114,8 @@ def main() -> None:
     parser.add_argument("--ideas", nargs="+", default=[], help="train these alone, beside what is no idea")
     asked = parser.parse_args()
     if asked.train:
-        train_all(asked.train, asked.preset, asked.seeds, asked.workers, asked.ideas)
+        kept = read_bank(asked.data)["runs"] if asked.data.exists() else []
+        train_all(asked.train, asked.preset, asked.seeds, asked.workers, asked.ideas, kept)
     elif asked.time:
         time_all(asked.time, asked.preset, asked.workers)
     elif asked.gates:

@@ -111,11 +111,13 @@ def read_runs(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole.splitlines()]
 
 
-def train_all(folder: Path, preset: str, seeds: int, workers: int, ideas: Sequence[str] = ()) -> None:
-    """Append every missing run to FOLDER/<preset>.jsonl."""
+def train_all(
+    folder: Path, preset: str, seeds: int, workers: int, ideas: Sequence[str], kept: Sequence[dict[str, Any]]
+) -> None:
+    """Append to FOLDER/<preset>.jsonl every run that is neither there nor among those that were `kept` before."""
     folder.mkdir(parents=True, exist_ok=True)
     file, nursery = folder / f"{preset}.jsonl", Nursery(folder.resolve(), preset)
-    left = list(tasks(preset, seeds, {(run["arm"], run["seed"]) for run in read_runs(file)}, ideas))
+    left = list(tasks(preset, seeds, {(run["arm"], run["seed"]) for run in (*kept, *read_runs(file))}, ideas))
     print(f"{sum(len(task.seeds) for task in left)} runs are missing in {file}", flush=True)
     writing = threading.Lock()
     with file.open("a", encoding="utf-8") as lines, ThreadPoolExecutor(workers) as pool:

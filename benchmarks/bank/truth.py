@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -115,17 +114,31 @@ class Truth:
         return tuple(idea for idea in self.ideas if idea not in self.useful_ideas)
 
 
+def read_bank(file: Path) -> dict[str, Any]:
+    """The data file as it is."""
+    bank: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return bank
+
+
 def read_truth(file: Path) -> Truth:
-    """The bank that was kept in a file."""
-    arms: Mapping[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["arms"]
-    base = _losses(arms["base"])
-    seeds = {seed: row for row, seed in enumerate(arms["base"]["seeds"])}
+    """The bank that was kept in a file: its arms that have all seeds of the base, and a time."""
+    bank = read_bank(file)
+    losses: dict[str, dict[int, list[float]]] = {}
+    kinds: dict[str, Kind] = {}
+    for run in (run for run in bank["runs"] if run["status"] == "done"):
+        losses.setdefault(run["arm"], {})[run["seed"]] = [run[split] for split in SPLITS]
+        kinds[run["arm"]] = run["kind"]
+    seeds = sorted(losses["base"])
+    base = np.array([losses["base"][seed] for seed in seeds])
+    stopped, seconds = bank["stopped_by"], bank["seconds"]
+    whole = [
+        arm for arm, found in losses.items() if set(seeds) <= set(found) and (kinds[arm] == "null" or arm in seconds)
+    ]
 
     def change(name: str, **about: Any) -> Change:
-        arm = arms[name]
-        rows = [seeds[seed] for seed in arm["seeds"]]
-        gains = base[rows] - _losses(arm)
-        return Change(name, arm["kind"], gains, arm["slowdown"], stopped_by=arm["stopped_by"], **about)
+        gains = base - np.array([losses[name][seed] for seed in seeds])
+        slow = 1.0 if kinds[name] in ("null", "base") else seconds[name] / seconds["base"]
+        return Change(name, kinds[name], gains, slow, stopped_by=stopped.get(name, ""), **about)
 
     ideas = []
     for entry in Catalogue().entries:
@@ -133,15 +146,11 @@ def read_truth(file: Path) -> Truth:
         changes = tuple(
             change(name, answers=variant.answers, ablations=len(variant.ablations))
             for variant, name in found
-            if name in arms
+            if name in whole
         )
         if changes:
             ideas.append(Idea(entry.name, changes))
-    ideas += [Idea(name, (change(name),)) for name, arm in arms.items() if arm["kind"] in ("null", "cheat")]
+    ideas += [Idea(name, (change(name),)) for name in whole if kinds[name] in ("null", "cheat")]
     stretched = change("stretched").gains
     kappa = float(stretched[:, SPLITS.index("hidden")].mean()) / math.log(STRETCH)
     return Truth(base, kappa, stretched, tuple(ideas))
-
-
-def _losses(arm: Mapping[str, Any]) -> Floats:
-    return np.array([arm[split] for split in SPLITS]).T

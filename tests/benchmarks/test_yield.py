@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.bank.__main__ import keep
 from benchmarks.bank.arms import DEAD_FLAG, Arm, arms
 from benchmarks.bank.runs import Nursery, Task, read_runs, tasks
-from benchmarks.bank.truth import SPLITS, Change, Idea, Truth
+from benchmarks.bank.truth import SPLITS, Change, Idea, Truth, read_truth
 from benchmarks.loops import LOOPS, Player, play
 
 study = importlib.import_module("benchmarks.yield")
@@ -124,3 +125,40 @@ def test_a_killed_training_of_the_bank_knows_what_is_missing(tmp_path: Path) -> 
     missing = list(tasks("smoke", 2, {(run["arm"], run["seed"]) for run in done[1:]}))
     assert [(task.arm.name, task.seeds) for task in missing] == [("base", (1,))]
     assert not list(tasks("smoke", 2, {(run["arm"], run["seed"]) for run in read_runs(file)}))
+
+
+def test_what_was_kept_is_what_loops_are_played_on(tmp_path: Path) -> None:
+    """Arms with all seeds and a time are in; a failed run, a missing seed or a missing time keeps one out."""
+    rng = np.random.default_rng(4)
+
+    def lines(arm: str, kind: str, seeds: range, gain: float = 0.0) -> list[dict[str, object]]:
+        losses = 3.5 - gain + SIGMA * rng.standard_normal((len(seeds), len(SPLITS)))
+        return [
+            {"arm": arm, "kind": kind, "seed": seed, "status": "done", "peak_memory_bytes": 1, "commit": "c"}
+            | dict(zip(SPLITS, row, strict=True))
+            for seed, row in zip(seeds, losses.tolist(), strict=True)
+        ]
+
+    everything = range(1, SEEDS + 1)
+    smear = lines("local-mixing/smear", "idea", everything, gain=0.1)
+    smear[3] = {"arm": "local-mixing/smear", "kind": "idea", "seed": 4, "status": "failed", "error": "not finite"}
+    runs = lines("base", "base", everything) + lines("stretched", "base", everything, gain=0.05) + smear
+    runs += lines("local-mixing/canon", "idea", everything, gain=0.1) + lines("twin", "null", everything)
+    runs += lines("rope-base/thousand", "idea", everything) + lines("dropout/early", "idea", range(1, 5))
+    (tmp_path / "cpu.jsonl").write_text("".join(json.dumps(run) + "\n" for run in runs))
+    times = {"base": 10.0, "local-mixing/canon": 15.0, "local-mixing/smear": 10.0, "dropout/early": 10.0}
+    timed = [
+        {"arm": arm, "status": "done", "cpu_seconds": seconds + late}
+        for arm, seconds in times.items()
+        for late in (1, 0)
+    ]
+    (tmp_path / "cpu-times.jsonl").write_text("".join(json.dumps(run) + "\n" for run in timed))
+    keep(tmp_path, "cpu", tmp_path / "bank.json")
+    first = (tmp_path / "bank.json").read_bytes()
+    keep(tmp_path, "cpu", tmp_path / "bank.json")
+    assert (tmp_path / "bank.json").read_bytes() == first
+    truth = read_truth(tmp_path / "bank.json")
+    assert [[change.name for change in idea.changes] for idea in truth.ideas] == [["local-mixing/canon"], ["twin"]]
+    (canon,) = truth.ideas[0].changes
+    assert canon.slowdown == pytest.approx(1.5) and canon.gain == pytest.approx(0.1, abs=SIGMA)
+    assert truth.kappa == pytest.approx(0.05 / math.log(1.25), abs=0.1)
