@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"^--?([A-Za-z_][\w-]*)$")
 
 
-def plan_of(home: Home, diff: str, flags: str, title: str, ablations: Sequence[str] = ()) -> Plan:
-    """Return the plan of a person's own diff; raise UsageError if a flag or its default cannot be found.
+def plan_of(
+    home: Home, diff: str, flags: str, title: str, ablations: Sequence[str] = (), base: str | None = None
+) -> Plan:
+    """Return the plan of a person's own diff on HEAD, or on `base`; raise UsageError if a flag cannot be found.
 
     A flag's default is read from where the diff or the base commit declares it. An ablation is written as its flags.
     """
-    base = home.workspace.head()
+    base = base or home.workspace.head()
     text = home.workspace.read(base, FILE)
     if text is None:
         raise UsageError(f"{home.target / FILE} is not committed, so no flag's default can be found.")

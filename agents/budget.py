@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from agents.records import Budget, Run, Session, Spend
+from agents.records import Budget, Confidence, Run, Session, Spend
 from agents.settings import Preset
 from agents.state import State, session_of, spend_of
 from agents.statistics import BOUNDARIES, SCREEN, noise_floor, smallest_provable_effect
@@ -69,6 +69,17 @@ def forecast(session: Session, preset: Preset, recorded: Sequence[Run], ablation
         in_sigmas=not known,
         allowed_runs=session.budget.max_runs,
     )
+
+
+def screening_runs(floor: bool) -> int:
+    """The most runs of a version up to its confirmation; without a `floor` on record that is measured first."""
+    return (1 if floor else FLOOR_SEEDS) + _REGRESSION_RUNS + SCREEN[-1].n + _EQUAL_TIME_RUNS + 4 * TIMING_PAIRS
+
+
+def confirmation_runs(confidence: Confidence, ablations: int, scales: int) -> int:
+    """The most runs of a confirmation, and of what follows a win."""
+    checks = LONGEST_CHECK * (ablations + 2 * scales) + 2 * REPORT_PAIRS * (ablations > 0)
+    return 2 * (BOUNDARIES[confidence][-1].n + REPORT_PAIRS) + SCREEN[-1].n + checks
 
 
 def exhausted(state: State) -> str | None:

@@ -20,13 +20,19 @@ from agents.options import (
     AblationOption,
     ConfidenceOption,
     EffectOption,
+    ErrorOption,
     FlagsOption,
     FreshOption,
     HoursOption,
+    IdeasOption,
     JsonOption,
+    MemoryOption,
+    NightOption,
+    NotifyOption,
     PatchOption,
     PresetOption,
     ResearcherOption,
+    ResumeOption,
     RunsOption,
     SandboxOption,
     ScalesOption,
@@ -45,6 +51,7 @@ from agents.options import (
 )
 
 if TYPE_CHECKING:
+    from agents.notify import Event, Notifier
     from agents.records import Approval, Confidence
     from agents.session import Home, Opened
 
@@ -100,13 +107,16 @@ def start(
     no_sandbox: SandboxOption = False,
     secret: SecretOption = None,
     fresh_baseline: FreshOption = False,
-    no_memory: Annotated[bool, typer.Option("--no-memory", help="Ignore what earlier sessions tried.")] = False,
+    no_memory: MemoryOption = False,
+    notify: NotifyOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Start a session and follow it to its end or to the first approval."""
+    from agents.notify import notifier
     from agents.researchers import open_researcher
     from agents.session import start as start_session
 
+    tell = notifier(notify)
     place, defaults = committed_home(target)
     options = options_of(
         defaults,
@@ -131,7 +141,7 @@ def start(
     answers = open_researcher(researcher or defaults.researcher or "catalogue")
     opened = start_session(place, idea, answers, options, own)
     print(f"session {opened.session.id}", file=sys.stderr, flush=True)
-    _follow(opened, json_)
+    _follow(opened, json_, notify=tell)
 
 
 @app.command()
@@ -154,15 +164,18 @@ def judge(
     no_sandbox: SandboxOption = False,
     secret: SecretOption = None,
     fresh_baseline: FreshOption = False,
+    notify: NotifyOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Judge a diff of your own: the same gates and the same proof as any session's, and no researcher.
 
     With --null no diff is judged but the rules themselves, on this target's own noise.
     """
+    from agents.notify import notifier
     from agents.researchers.nobody import Nobody
     from agents.session import start as start_session
 
+    tell = notifier(notify)
     place, defaults = committed_home(target)
     if null:
         if patch or flags:
@@ -197,7 +210,81 @@ def judge(
         raise UsageError(f"The diff {patch} is empty: leave out --patch to judge flags alone.")
     opened = start_session(place, title, Nobody(), options, own, author=getpass.getuser())
     print(f"session {opened.session.id}", file=sys.stderr, flush=True)
-    _follow(opened, json_, whole=False)
+    _follow(opened, json_, whole=False, notify=tell)
+
+
+@app.command()
+def campaign(
+    ideas: IdeasOption = None,
+    hours: NightOption = 8.0,
+    error: ErrorOption = 0.05,
+    resume: ResumeOption = None,
+    target: TargetOption = None,
+    researcher: ResearcherOption = None,
+    preset: PresetOption = None,
+    train_tokens: TokensOption = None,
+    turbo: TurboOption = False,
+    max_versions: VersionsOption = None,
+    max_runs: RunsOption = None,
+    minimum_effect: EffectOption = None,
+    confidence: ConfidenceOption = None,
+    workers: WorkersOption = None,
+    no_sandbox: SandboxOption = False,
+    secret: SecretOption = None,
+    no_memory: MemoryOption = False,
+    notify: NotifyOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Work through a queue of ideas overnight: confirmations go to the best, and a win is the next baseline."""
+    from agents.campaign.command import follow, queue
+    from agents.campaign.record import find_campaign
+    from agents.notify import notifier
+
+    tell = notifier(notify)
+    if resume is not None:
+        if ideas:
+            raise UsageError("--resume goes on with the queue that the campaign has: leave out --ideas.")
+        opened = find_campaign(home(target), resume)
+    else:
+        place, defaults = committed_home(target)
+        options = options_of(
+            defaults.model_copy(update={"max_hours": None}),
+            preset=preset,
+            train_tokens=train_tokens,
+            turbo=turbo,
+            max_versions=max_versions,
+            max_runs=max_runs,
+            max_hours=None,
+            minimum_effect=minimum_effect,
+            confidence=confidence,
+            workers=workers,
+            no_sandbox=no_sandbox,
+            secret=secret,
+            memory=not no_memory,
+        )
+        opened = queue(place, ideas, researcher or defaults.researcher or "catalogue", options, hours, error)
+    print(f"campaign {opened.campaign.id}", file=sys.stderr, flush=True)
+    with _display() as report:
+        shown, page = follow(opened, report, tell)
+    print(json.dumps(shown, indent=1) if json_ else page)
+    raise typer.Exit(_exit_code(shown))
+
+
+@app.command("ideas")
+def ideas_(
+    words: Annotated[list[str] | None, typer.Argument(help="Only what has all of these words.")] = None,
+    target: TargetOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """List what the sessions of the target have tried, newest first: status, effect, cause, lessons."""
+    from agents.memory import remembered
+    from agents.printing import print_ideas
+
+    found = remembered(home(target), words or [])
+    if json_:
+        print(json.dumps(found, indent=1))
+    else:
+        print_ideas(found)
 
 
 @app.command("list")
@@ -372,7 +459,13 @@ def _approval(decision: Literal["approved", "rejected"], sha256: str, comment: s
     return Approval(decision=decision, by=getpass.getuser(), at=now(), sha256=sha256, comment=comment)
 
 
-def _follow(opened: Opened, as_json: bool, answer: Approval | None = None, whole: bool = True) -> None:
+def _follow(
+    opened: Opened,
+    as_json: bool,
+    answer: Approval | None = None,
+    whole: bool = True,
+    notify: Notifier | None = None,
+) -> None:
     """Drive the session, print how it stands, and exit with the code that says so.
 
     As JSON it is shown `whole`, or as its first version alone.
@@ -388,7 +481,15 @@ def _follow(opened: Opened, as_json: bool, answer: Approval | None = None, whole
         print(json.dumps(shown if whole else {"session": opened.session.id, **shown["versions"][0]}, indent=1))
     else:
         print_session(shown)
+    if notify is not None:
+        notify(*_news(shown))
     raise typer.Exit(_exit_code(shown))
+
+
+def _news(shown: dict[str, Any]) -> tuple[Event, str, str]:
+    """What a person who looks elsewhere is told of a session that has come to a stand."""
+    events: dict[str, Event] = {"awaiting_approval": "approval", "victory": "victory"}
+    return events.get(shown["status"], "end"), f"{shown['idea']}: {shown['status'].replace('_', ' ')}", shown["id"]
 
 
 def _exit_code(shown: dict[str, Any]) -> int:

@@ -92,10 +92,13 @@ class Display:
             f"{baseline.metric} {baseline.mean:.4f} ± {baseline.std:.4f} over {baseline.n} seeds, {origin}",
         )
 
-    def _on_plan(self, version: Any) -> None:
+    def _on_plan(self, version: Any, before: Any) -> None:
         self._pairs, self._most_runs = 0, self._ended + self._runs_a_version
         flags = " ".join(f"{flag.name}={flag.value}" for flag in version.plan.flags)
         self._say(f"V{version.n} plan", f"{version.plan.title} ({flags})")
+        if before:
+            cause = f" by {before.cause}" if before.cause else ""
+            self._say("memory", f"tried before on other code: session {before.session}, {before.outcome}{cause}")
 
     def _on_patch(self, version: int, patch: Any) -> None:
         files = ", ".join(patch.files) or "no file, flags alone"
@@ -139,6 +142,9 @@ class Display:
 
     def _on_robustness(self, version: int, result: Any) -> None:
         self._say(f"V{version} check", result.finding)
+
+    def _on_campaign(self, text: str) -> None:
+        self._say("campaign", text)
 
     def _on_victory(self, victory: Any) -> None:
         low, high = victory.ci

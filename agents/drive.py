@@ -34,15 +34,17 @@ class WallClock:
         return round(self._before + time.monotonic() - self._started, 3)
 
 
-def drive(opened: Opened, report: Reporter = silent, answer: Approval | None = None) -> State:
+def drive(opened: Opened, report: Reporter = silent, answer: Approval | str | None = None) -> State:
     """Run the graph to its end, to the next approval, or until it is asked to stop; return the state.
+
+    What waits is driven on by an answer alone: a person's decision, or a campaign's word to a session that it holds.
 
     Raises:
         Interrupted: a person or a signal asked to stop; the session resumes where it was.
         CircleError: what went wrong, in a sentence; the session is resumable.
     """
     name = opened.session.id
-    with _locked(opened), _stopped_by_signals(opened):
+    with _locked(opened), _stopped_by_signals(opened), _turn(opened):
         opened.stop_file.unlink(missing_ok=True)
         try:
             _run(opened, report, answer)
@@ -56,7 +58,7 @@ def drive(opened: Opened, report: Reporter = silent, answer: Approval | None = N
     return opened.state()
 
 
-def _run(opened: Opened, report: Reporter, answer: Approval | None) -> None:
+def _run(opened: Opened, report: Reporter, answer: Approval | str | None) -> None:
     from langgraph.types import Command
 
     with opened.graph() as (graph, config):
@@ -66,7 +68,7 @@ def _run(opened: Opened, report: Reporter, answer: Approval | None) -> None:
         context = _context(opened, report, before.values.get("wall_seconds", 0.0))
         step: Any = None if before.values else opened.first_state()
         if answer is not None:
-            step = Command(resume=answer.model_dump(mode="json"))
+            step = Command(resume=answer if isinstance(answer, str) else answer.model_dump(mode="json"))
         try:
             for _ in graph.stream(step, config, context=context, durability="sync"):
                 if opened.stop_file.exists():
@@ -79,12 +81,13 @@ def _context(opened: Opened, report: Reporter, seconds: float) -> Context:
     from agents.researchers import open_researcher
 
     session, home = opened.session, opened.home
-    target = load_committed_target(home.workspace, session.base)
+    origin = session.origin or session.base
+    target = load_committed_target(home.workspace, origin)
     journal = Journal(opened.folder / "journal.sqlite")
     laboratory = open_laboratory(
         home,
         target,
-        session.base,
+        origin,
         session.preset,
         opened.folder,
         journal,
@@ -111,6 +114,18 @@ def _locked(opened: Opened) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SessionError(f"Session {opened.session.id} is being run by another process.") from None
+        yield
+
+
+@contextmanager
+def _turn(opened: Opened) -> Iterator[None]:
+    """Wait until no other session of the same campaign is being run: their times are measured alone."""
+    if not opened.session.campaign:
+        yield
+        return
+    folder = opened.home.folder / "campaigns" / opened.session.campaign
+    with (folder / "turn").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

@@ -98,6 +98,10 @@ class JournaledResearcher:
         body = self._journal.once("idea", digest(text), lambda: self._inner.idea(text, tried).model_dump(mode="json"))
         return Idea.model_validate(body)
 
+    def ideas(self, tried: Sequence[Tried]) -> tuple[Idea, ...]:
+        """Return what the researcher would try by itself."""
+        return self._inner.ideas(tried)
+
     def ask(self, question: Question, reply: type[Reply]) -> Reply:
         """Answer a question, or repeat the recorded answer to the same text."""
 

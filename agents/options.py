@@ -61,6 +61,19 @@ ResearcherOption = Annotated[
     str | None, typer.Option("--researcher", envvar="CIRCLE_RESEARCHER", help="catalogue, scripted:FILE, or none.")
 ]
 SeedsOption = Annotated[int | None, typer.Option("--seeds", min=8, help="Seeds of the self-test (default: 16).")]
+NotifyOption = Annotated[
+    str | None,
+    typer.Option("--notify", metavar="COMMAND", envvar="CIRCLE_NOTIFY", help="Run on approval, victory and end."),
+]
+MemoryOption = Annotated[bool, typer.Option("--no-memory", help="Ignore what earlier sessions tried.")]
+IdeasOption = Annotated[
+    Path | None, typer.Option("--ideas", metavar="FILE", help="An idea a line, or TOML or JSON with diffs and flags.")
+]
+NightOption = Annotated[float, typer.Option("--hours", min=0.001, help="How long the night is.")]
+ErrorOption = Annotated[
+    float, typer.Option("--error", min=0.0, max=0.5, help="How often a night of useless ideas may claim a win.")
+]
+ResumeOption = Annotated[str | None, typer.Option("--resume", metavar="ID", help="Go on with a campaign.")]
 ID = Annotated[str, typer.Argument(metavar="ID", help="A session, as circle list shows it.")]
 SHA = Annotated[str, typer.Option("--sha", help="The SHA-256 of the diff that was shown.")]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from agents.records import Arm, FlagValue, Idea, Patch, Record, Run, Session, Split, Stage, Tried, digest
+from agents.records import Arm, Flag, FlagValue, Idea, Patch, Record, Run, Session, Split, Stage, Tried, digest
 from agents.settings import Target
 
 Reply = TypeVar("Reply", bound=Record)
@@ -23,6 +23,14 @@ class Question:
     text: str
 
 
+Switches = tuple[tuple[str, FlagValue], ...]
+
+
+def switched(*flags: Sequence[Flag]) -> Switches:
+    """Return flags as the (name, value) pairs of an order; a later one replaces an earlier one of its name."""
+    return tuple({flag.name: flag.value for some in flags for flag in some}.items())
+
+
 @dataclass(frozen=True)
 class Order:
     """One training run to be done. `flags` are (name, value) pairs, `splits` what is evaluated.
@@ -36,7 +44,7 @@ class Order:
     seed: int
     commit: str
     train_tokens: int
-    flags: tuple[tuple[str, FlagValue], ...] = ()
+    flags: Switches = ()
     splits: tuple[Split, ...] = ()
     alone: bool = False
     checked: bool = False
@@ -55,6 +63,10 @@ class Researcher(Protocol):
 
     def idea(self, text: str, tried: Sequence[Tried]) -> Idea:
         """Turn a person's words (or none) into an idea; raise UsageError if it cannot."""
+        ...
+
+    def ideas(self, tried: Sequence[Tried]) -> tuple[Idea, ...]:
+        """Return what it would try by itself, in its order, but for what has failed before."""
         ...
 
     def ask(self, question: Question, reply: type[Reply]) -> Reply:
@@ -101,8 +113,8 @@ class Workspace(Protocol):
 class Laboratory(Protocol):
     """Trains and evaluates."""
 
-    def baseline_key(self, base: str, preset: str, train_tokens: int) -> str:
-        """Return the key under which baselines are the same: code, data, configs, machine."""
+    def baseline_key(self, base: str, preset: str, train_tokens: int, flags: Switches = ()) -> str:
+        """Return the key under which baselines are the same: code, data, configs, machine, and flags that are on."""
         ...
 
     def recorded_baseline(self, key: str) -> tuple[Run, ...]:

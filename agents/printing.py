@@ -25,6 +25,8 @@ def print_session(shown: dict[str, Any]) -> None:
         last = shown["versions"][-1]
         print(f"waiting   circle diff {shown['id']} shows the diff; to approve it:")
         print(f"          circle approve {shown['id']} --sha {last['diff_sha256']}")
+    if shown["held"]:
+        print(f"held      {shown['held']}")
     if won := shown["victory"]:
         print(f"victory   effect {won['effect']:+.4f}, 95 % [{won['ci'][0]:+.4f}, {won['ci'][1]:+.4f}]")
         print(f"branch    {won['branch']}\npaper     git show {won['branch']}:{won['paper']}")
@@ -35,6 +37,24 @@ def print_session(shown: dict[str, Any]) -> None:
     spend = shown["spend"]
     seconds = f"{spend['train_seconds']:.0f} s of training, {spend['wall_seconds']:.0f} s in all"
     print(f"spent     {spend['runs']} runs, {seconds}")
+
+
+def print_ideas(found: list[dict[str, Any]]) -> None:
+    """Print what was tried, with what came of it and what it taught; whether it counts for the present code."""
+    bases = {True: "the present code", False: "other code", None: "code that cannot be compared"}
+    for tried in found:
+        cause = f" by {tried['cause']}" if tried["cause"] else ""
+        effect = f", effect {tried['effect']:+.4g}" if tried["effect"] is not None else ""
+        span = " [{:+.4g}, {:+.4g}]".format(*tried["ci"]) if tried["effect"] is not None and tried["ci"] else ""
+        dropped = ", dropped before its confirmation" if tried["ended"] == "dropped" else ""
+        title = plain(tried["title"] or tried["idea"])
+        print(f"{title}  V{tried['version']}  {tried['outcome']}{cause}{effect}{span}{dropped}")
+        where = f"session {tried['session']} on {bases[tried['current_base']]} ({tried['base'][:12]})"
+        print(f"    {plain(' '.join(tried['flags']))}; {where}")
+        for lesson in tried["lessons"]:
+            print(f"    {plain(lesson)}")
+    if not found:
+        print("Nothing was tried that has these words.")
 
 
 def print_imported(figures: list[dict[str, Any]], together: dict[str, Any]) -> None:

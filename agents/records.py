@@ -24,6 +24,7 @@ RunStatus = Literal["done", "crashed", "diverged", "timeout", "refused"]
 Outcome = Literal["win", "loss", "inconclusive", "invalid"]
 Cause = Literal["theory", "system", "noise", "implementation"]
 Severity = Literal["CRITICAL", "WARNING", "MINOR"]
+Ending = Literal["failed run", "screen", "too costly", "dropped", "refused", "confirmed", "budget"]
 FlagValue = bool | int | float | str
 
 
@@ -56,6 +57,11 @@ class Flag(Record):
     name: str
     default: FlagValue
     value: FlagValue
+
+
+def flag_words(flags: tuple[Flag, ...]) -> tuple[str, ...]:
+    """Return flags as name=value words, as sessions remember them."""
+    return tuple(f"{flag.name}={flag.value}" for flag in flags)
 
 
 class Ablation(Record):
@@ -295,7 +301,7 @@ class Experiment(Record):
     """
 
     pairs: tuple[Pair, ...]
-    ended: Literal["failed run", "screen", "too costly", "refused", "confirmed", "budget"]
+    ended: Ending
     effect: float | None = None
     effect_pairs: int = 0
     ci: tuple[float, float] | None = None
@@ -416,7 +422,11 @@ class Budget(Record):
 
 
 class Tried(Record):
-    """A version of an earlier session on the same base tree, and how it ended."""
+    """A version of an earlier session, and how it ended.
+
+    `screened` is the mean gain on the visible split; `effect` with its interval `ci` may come from the hidden one, and
+    is None while its session goes on. `ended` is the experiment's, None where nothing was compared.
+    """
 
     session: str
     idea: str
@@ -425,10 +435,32 @@ class Tried(Record):
     flags: tuple[str, ...]
     outcome: Outcome
     cause: Cause | None
+    title: str = ""
+    date: str = ""
+    ended: Ending | None = None
+    screened: float | None = None
+    effect: float | None = None
+    ci: tuple[float, float] | None = None
+    lessons: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was judged and did not win: one that was dropped for better ideas was not."""
+        return self.outcome != "win" and self.ended != "dropped"
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What a researcher may know of it: no number of the hidden split."""
+        return self.model_dump(mode="json", exclude={"effect", "ci"})
 
 
 class Session(Record):
-    """What a session is about; fixed when it starts."""
+    """What a session is about; fixed when it starts.
+
+    `tried` is what earlier sessions tried on the same code, `before` what they tried of this idea on other code. In a
+    campaign the base may be an earlier win, whose flags are `standing`: on in both arms. Data and evaluation are then
+    still those of `origin`, the commit of a person's; empty, it is the base itself.
+    """
 
     id: str
     idea: Idea
@@ -449,3 +481,12 @@ class Session(Record):
     started_at: str
     scales: tuple[int, ...] = ()
     tried: tuple[Tried, ...] = ()
+    before: tuple[Tried, ...] = ()
+    campaign: str = ""
+    origin: str = ""
+    standing: tuple[Flag, ...] = ()
+
+    def tried_before(self, flags: tuple[Flag, ...]) -> Tried | None:
+        """Return the newest failure of a version with these flags on other code, if there was one."""
+        words = flag_words(flags)
+        return next((old for old in reversed(self.before) if old.flags == words and old.failed), None)

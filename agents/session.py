@@ -16,7 +16,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,7 +28,21 @@ from pydantic import ValidationError
 
 from agents.errors import SessionError, UsageError
 from agents.ports import Researcher
-from agents.records import Approval, Budget, Confidence, Idea, Patch, Plan, Record, Session, Tried, Version
+from agents.records import (
+    Approval,
+    Budget,
+    Confidence,
+    Flag,
+    Idea,
+    Patch,
+    Plan,
+    Record,
+    Session,
+    Tried,
+    Version,
+    digest,
+    flag_words,
+)
 from agents.settings import FILE, Target, load_target, parse_target
 from agents.workspace import GitWorkspace
 
@@ -51,6 +65,16 @@ class Summary(Record):
 
 
 @dataclass(frozen=True)
+class Held:
+    """What a session of a campaign waits for; before a confirmation, its screen's mean gain and t."""
+
+    held: Literal["confirmation", "revision"]
+    version: int
+    gain: float | None = None
+    t: float | None = None
+
+
+@dataclass(frozen=True)
 class Options:
     """What a person may say at the start; None takes the target's or the machine's default."""
 
@@ -66,6 +90,21 @@ class Options:
     secret: str | None = None
     fresh_baseline: bool = False
     memory: bool = True
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a session of a campaign stands: on the wins of the night, and behind better ideas.
+
+    Its baseline is the commit `base` with the flags `standing`; data and evaluation are those of `origin`. `failed` is
+    what the same night tried on earlier baselines, and is not to try again.
+    """
+
+    campaign: str
+    origin: str
+    base: str
+    standing: tuple[Flag, ...] = ()
+    failed: tuple[Tried, ...] = ()
 
 
 def now() -> str:
@@ -121,10 +160,17 @@ class Home:
         except ValidationError:
             raise SessionError(f"Session {name!r} cannot be read: {file} is damaged, or of another version.") from None
 
-    def tried(self, tree_sha256: str) -> tuple[Tried, ...]:
-        """Return what earlier sessions tried on the same training code."""
-        summaries = [opened.summary() for opened in reversed(self.sessions())]
-        return tuple(tried for summary in summaries if summary.tree == tree_sha256 for tried in summary.tried)
+    def tried(self, tree: str) -> tuple[Tried, ...]:
+        """Return what earlier sessions tried on the same training code, oldest first."""
+        return tuple(tried for summary in self._summaries() if summary.tree == tree for tried in summary.tried)
+
+    def tried_elsewhere(self, tree: str, idea: str) -> tuple[Tried, ...]:
+        """Return what earlier sessions tried of an idea on other training code, oldest first."""
+        others = (tried for summary in self._summaries() if summary.tree != tree for tried in summary.tried)
+        return tuple(tried for tried in others if tried.idea == idea)
+
+    def _summaries(self) -> list[Summary]:
+        return [opened.summary() for opened in reversed(self.sessions())]
 
 
 def load_committed_target(workspace: GitWorkspace, base: str) -> Target:
@@ -145,22 +191,24 @@ def start(
     options: Options,
     brought: tuple[str, Plan] | None = None,
     author: str | None = None,
+    place: Place | None = None,
 ) -> Opened:
     """Make a session's folder and record; with a diff that the person brought, its first version, too.
 
-    An `author` has read that diff, and approves it by starting the session.
+    An `author` has read that diff, and approves it by starting the session. A campaign gives it its `place`.
     """
     from agents.laboratory.sandbox import choose
 
     workspace = home.workspace
-    base = workspace.head()
+    place = place or Place("", "", workspace.head())
+    base = place.base
     target = load_committed_target(workspace, base)
     preset = options.preset or target.preset
     tokens = options.train_tokens or target.scale(preset).train_tokens
     if tokens in options.scales:
         raise UsageError(f"A win at {tokens:,} tokens is what the session is about; name other scales.")
-    tree = workspace.tree_sha256(base, target.paths.training)
-    tried = home.tried(tree) if options.memory else ()
+    tree = tree_of(workspace, target, base, place.standing)
+    tried = (home.tried(tree) if options.memory else ()) + place.failed
     idea = researcher.idea(text, tried) if brought is None else Idea(text=brought[1].title, name=slug(brought[1].title))
     sandbox = choose(options.no_sandbox)
     home.prepare()
@@ -184,6 +232,10 @@ def start(
         started_at=now(),
         scales=tuple(sorted(set(options.scales))),
         tried=tried,
+        before=home.tried_elsewhere(tree, idea.name),
+        campaign=place.campaign,
+        origin=place.origin,
+        standing=place.standing,
     )
     opened = Opened(home, session)
     versions = [_brought(opened, *brought, author)] if brought else []
@@ -191,6 +243,12 @@ def start(
     (opened.folder / "versions.json").write_text(json.dumps(versions), encoding="utf-8")
     _write(opened.folder / "session.json", session.model_dump_json(indent=1))
     return opened
+
+
+def tree_of(workspace: GitWorkspace, target: Target, base: str, standing: Sequence[Flag]) -> str:
+    """Return a hash of the training code of a base commit, and of the flags that stand on it."""
+    code = workspace.tree_sha256(base, target.paths.training)
+    return digest([code, [[flag.name, flag.value] for flag in standing]]) if standing else code
 
 
 def newest_diff(opened: Opened) -> tuple[bytes, str]:
@@ -281,12 +339,21 @@ class Opened:
 
     def standing(self) -> Status:
         """Return how the session stands by its newest checkpoint, whoever drives it."""
+        return self._checkpoint()[0]
+
+    def held(self) -> Held | None:
+        """Return what the session waits for in its campaign, if it does."""
+        return self._checkpoint()[1]
+
+    def _checkpoint(self) -> tuple[Status, Held | None]:
         with self.graph() as (graph, config):
             found = graph.get_state(config)
         ended = found.values.get("status")
         if ended in ("victory", "concluded"):
-            return "victory" if ended == "victory" else "concluded"
-        return "awaiting_approval" if found.interrupts else "stopped"
+            return ("victory" if ended == "victory" else "concluded"), None
+        waits = [interrupt.value for interrupt in found.interrupts]
+        held = next((Held(**value) for value in waits if "held" in value), None)
+        return ("awaiting_approval" if waits and held is None else "stopped"), held
 
     def first_state(self) -> State:
         """Return the state that the graph starts with."""
@@ -316,26 +383,37 @@ class Opened:
 
     def summarise(self, status: Status, error: str | None) -> None:
         """Write how the session stands and what it tried, for lists and for later sessions."""
-        from agents.nodes.reviewer import flags_text
         from agents.state import versions_of
 
-        target = load_committed_target(self.home.workspace, self.session.base)
-        tree = self.home.workspace.tree_sha256(self.session.base, target.paths.training)
-        tried = tuple(
-            Tried(
-                session=self.session.id,
-                idea=self.session.idea.name,
-                version=version.n,
-                diff_sha256=version.patch.diff_sha256,
-                flags=flags_text(version),
-                outcome=version.verdict.outcome,
-                cause=version.verdict.cause,
-            )
-            for version in versions_of(self.state())
-            if version.patch and version.verdict
-        )
-        summary = Summary(status=status, error=error, tree=tree, tried=tried)
+        session = self.session
+        target = load_committed_target(self.home.workspace, session.base)
+        tree = tree_of(self.home.workspace, target, session.base, session.standing)
+        found = (_tried(session, version, status in ("victory", "concluded")) for version in versions_of(self.state()))
+        summary = Summary(status=status, error=error, tree=tree, tried=tuple(tried for tried in found if tried))
         _write(self.folder / "summary.json", summary.model_dump_json())
+
+
+def _tried(session: Session, version: Version, ended: bool) -> Tried | None:
+    """Return what memory keeps of a version that was judged."""
+    patch, verdict, measured = version.patch, version.verdict, version.experiment
+    if patch is None or verdict is None:
+        return None
+    return Tried(
+        session=session.id,
+        idea=session.idea.name,
+        version=version.n,
+        diff_sha256=patch.diff_sha256,
+        flags=flag_words(version.plan.flags),
+        outcome=verdict.outcome,
+        cause=verdict.cause,
+        title=version.plan.title,
+        date=session.started_at[:10],
+        ended=measured.ended if measured else None,
+        screened=measured.visible_effect.mean if measured and measured.visible_effect else None,
+        effect=measured.effect if measured and ended else None,
+        ci=measured.ci if measured and ended else None,
+        lessons=verdict.lessons,
+    )
 
 
 def _write(file: Path, text: str) -> None:

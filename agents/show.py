@@ -33,10 +33,20 @@ def document(opened: Opened) -> dict[str, Any]:
         "versions": [_version(version, ended=ended) for version in versions_of(state)],
         "victory": state.get("victory"),
         "conclusion": state.get("conclusion"),
+        "held": _waits(opened),
         "error": opened.summary().error if status == "failed" else None,
         "budget": session.budget.model_dump(mode="json"),
         "spend": spend_of(state).model_dump(mode="json"),
     }
+
+
+def _waits(opened: Opened) -> str | None:
+    """Say what a session of a campaign waits for, and how it goes on."""
+    held, name = opened.held(), opened.session.campaign
+    if held is None:
+        return None
+    turn = "its confirmation" if held.held == "confirmation" else "its next version"
+    return f"version {held.version} waits for {turn} in campaign {name}: circle campaign --resume {name}"
 
 
 def _version(version: Version, *, ended: bool) -> dict[str, Any]:

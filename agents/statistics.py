@@ -67,6 +67,8 @@ BOUNDARIES: dict[Confidence, tuple[Look, ...]] = {
 }
 ATTEMPTS: dict[Confidence, int] = {"standard": 3, "relaxed": 3, "strict": 5}
 """Confirmations under one secret; their sizes add up to 1 %, relaxed to 3 %."""
+ERRORS: dict[Confidence, float] = {"standard": 0.01, "relaxed": 0.03, "strict": 0.01}
+"""What those sizes add up to: the most often that a session of useless ideas ends in a victory."""
 LEVEL = 0.80
 """Of the visible split's intervals, which no claim rests on. With the screen's 4 pairs a quantity on the line is
 called wrongly 1 time in 10, and one that is 3 standard errors away rightly 9 times in 10; at 90 % the second is 7."""
@@ -201,6 +203,11 @@ def confirm(differences: Sequence[float], boundaries: Sequence[Look], minimum_ef
     if t > look.win and fmean(differences) >= minimum_effect:
         return "win"
     return "refused" if look.stop is None or t < look.stop else "more"
+
+
+def confirmations_within(error: float, confidence: Confidence) -> int:
+    """How many confirmations may be held while their sizes add up to at most `error`, whatever depends on what."""
+    return math.floor(error * ATTEMPTS[confidence] / ERRORS[confidence] * (1 + 1e-9))
 
 
 def seed(secret: bytes, bank: str, index: int) -> int:

@@ -91,6 +91,29 @@ class GitWorkspace:
             summary=message.splitlines()[0],
         )
 
+    def check(self, base: str, diff: str) -> None:
+        """Raise DiffRefused unless the diff applies to the exact base commit."""
+        with self._repo() as repo, self._index(repo, base):
+            if diff.strip():
+                _apply(repo, diff)
+
+    def join(self, base: str, commits: Sequence[str], both: Callable[[str], bool]) -> str:
+        """Return the diff that makes all changes of these commits on their common base.
+
+        Lines that two of them add at the same place of a file that `both` names are all kept, in order.
+
+        Raises:
+            DiffRefused: two of them change the same lines; it names the file.
+        """
+        with self._repo() as repo, self._index(repo, base):
+            for commit in commits:
+                for mode, blob, path in _changes(repo, base, commit):
+                    merged = _merged(repo, base, os.fsdecode(path), mode, blob, both(os.fsdecode(path)))
+                    with _stream(merged) as stream:
+                        repo.git.update_index("-z", "--index-info", istream=stream)
+            joined = repo.git.write_tree()
+        return self.diff(base, joined).decode(errors="surrogateescape")
+
     def keep(self, branch: str, commit: str) -> None:
         """Point a branch at a commit, so that what was sent back stays to be read."""
         with self._repo() as repo:
@@ -245,6 +268,33 @@ def _changes(repo: Repo, base: str, commit: str) -> Iterator[tuple[bytes, bytes,
     for about, path in zip(words, words, strict=False):
         _, mode, _, blob, _ = about.split()
         yield mode, blob, path
+
+
+def _merged(repo: Repo, base: str, path: str, mode: bytes, theirs: bytes, union: bool) -> bytes:
+    """Return the index's new line for a path: their blob, or a three-way merge where ours has changed, too."""
+    old, ours = repo.git.ls_tree(base, "--", path).split(), repo.git.ls_files("--stage", "--", path).split()
+    before, now = old[2] if old else None, ours[1] if ours else None
+    if now == theirs.decode():
+        return b"%s %s\t%s\0" % (mode, theirs, os.fsencode(path))
+    if now != before:
+        if before is None or now is None or mode == b"000000":
+            raise DiffRefused(f"{path}: both make or remove this file.")
+        theirs = _three_way(repo, path, now, before, theirs.decode(), union)
+    return b"%s %s\t%s\0" % (mode, theirs, os.fsencode(path))
+
+
+def _three_way(repo: Repo, path: str, ours: str, before: str, theirs: str, union: bool) -> bytes:
+    from git.exc import GitCommandError
+
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / name for name in ("ours", "before", "theirs")]
+        for file, blob in zip(files, (ours, before, theirs), strict=True):
+            file.write_bytes(_bytes(repo, "cat-file", "blob", blob))
+        try:
+            repo.git.merge_file("--quiet", *(["--union"] if union else []), *map(str, files))
+        except GitCommandError as error:
+            raise DiffRefused(f"{path}: both change the same lines.") from error
+        return str(repo.git.hash_object("-w", str(files[0]))).encode()
 
 
 def _write_files(repo: Repo, tree: str, folder: Path) -> None:

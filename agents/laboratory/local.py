@@ -40,7 +40,7 @@ from agents.laboratory.sandbox import Sandbox
 from agents.laboratory.snapshot import Snapshot
 from agents.laboratory.trees import Trees
 from agents.plain_text import plain
-from agents.ports import Order, Reporter, Workspace, silent
+from agents.ports import Order, Reporter, Switches, Workspace, silent
 from agents.records import Run, RunStatus, digest
 from agents.settings import Preset, Target
 
@@ -66,11 +66,12 @@ class LocalLaboratory:
     report: Reporter = silent
     processes: Processes = field(default_factory=Processes)
 
-    def baseline_key(self, base: str, preset: str, train_tokens: int) -> str:
-        """Return a hash of all that decides a baseline run but its seed: code, data, scale, machine."""
+    def baseline_key(self, base: str, preset: str, train_tokens: int, flags: Switches = ()) -> str:
+        """Return a hash of all that decides a baseline run but its seed: code, data, scale, machine, flags."""
         self._data.prepare()
         code = self.workspace.tree_sha256(base, self.target.paths.training)
-        return digest([code, self._data.sha256, preset, train_tokens, fingerprint(self.target.train.threads)])[:16]
+        machine = fingerprint(self.target.train.threads)
+        return digest([code, self._data.sha256, preset, train_tokens, machine, *([flags] if flags else [])])[:16]
 
     def recorded_baseline(self, key: str) -> tuple[Run, ...]:
         """Return the floor's runs on record under this key; a damaged record is as good as none."""

@@ -60,6 +60,8 @@ def decide(version: Version, floor: Baseline) -> Verdict:
     verdict = judge(_evidence(version, floor))
     if verdict.row == 1 and version.regression and version.regression.failure:
         return verdict.model_copy(update={"finding": version.regression.reason})
+    if version.experiment and version.experiment.ended == "dropped":
+        return verdict.model_copy(update={"finding": f"Dropped before its confirmation. {verdict.finding}"})
     refused = [run for run in version.experiment.failed_runs if run.status == "refused"] if version.experiment else []
     if verdict.row == 1 and refused:
         return verdict.model_copy(update={"finding": f"Seed {refused[0].seed}: {refused[0].error}."})

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from langgraph.runtime import Runtime
 
 from agents.budget import FLOOR_SEEDS, affords, forecast
 from agents.errors import BaselineRefused
-from agents.ports import Context, Laboratory, Order
+from agents.ports import Context, Laboratory, Order, Switches, switched
 from agents.records import Baseline, Run
 from agents.report import documents
 from agents.settings import Metric
@@ -24,7 +25,8 @@ def baseline(state: State, runtime: Runtime[Context]) -> State:
     """
     context = runtime.context
     session, laboratory = context.session, context.laboratory
-    key = laboratory.baseline_key(session.base, session.preset, session.train_tokens)
+    standing = switched(session.standing)
+    key = laboratory.baseline_key(session.base, session.preset, session.train_tokens, standing)
     recorded = () if session.fresh_baseline else laboratory.recorded_baseline(key)
     scale = context.target.scale(session.preset)
     ablations = sum(len(version.plan.ablations) for version in versions_of(state))
@@ -32,7 +34,7 @@ def baseline(state: State, runtime: Runtime[Context]) -> State:
     context.report("forecast", forecast=expected, metric=context.target.metric.name)
     if not affords(session.budget, spend_of(state), FLOOR_SEEDS, session.workers, scale.seconds):
         return {"baseline": None}
-    floor, trained = measure_floor(laboratory, key, session.base, session.train_tokens, recorded)
+    floor, trained = measure_floor(laboratory, key, session.base, session.train_tokens, recorded, standing)
     measured = summarise(floor, key, context.target.metric, reused=len(trained) < len(floor))
     context.report("baseline", baseline=measured)
     runs = {run.key: run.train_seconds for run in trained}
@@ -43,13 +45,18 @@ def baseline(state: State, runtime: Runtime[Context]) -> State:
 
 
 def measure_floor(
-    laboratory: Laboratory, key: str, base: str, train_tokens: int, recorded: Sequence[Run]
+    laboratory: Laboratory,
+    key: str,
+    base: str,
+    train_tokens: int,
+    recorded: Sequence[Run],
+    standing: Switches = (),
 ) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
     """Return the floor's runs and those of them that were trained now.
 
     Recorded runs are used only if one of them, trained again, is the same bit for bit.
     """
-    orders = floor_orders(key, base, train_tokens)
+    orders = [replace(order, flags=standing) for order in floor_orders(key, base, train_tokens)]
     if [run.seed for run in recorded] == [order.seed for order in orders]:
         (again,) = laboratory.run(orders[:1])
         if same(again, recorded[0]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from langgraph.runtime import Runtime
 
 from agents import budget
+from agents.nodes.hold import DROPPED
 from agents.ports import Context
 from agents.report import documents
 from agents.state import State, session_of, versions_of
@@ -24,9 +25,11 @@ def reason(state: State) -> str:
     versions = versions_of(state)
     if state.get("baseline") is None:
         return "The budget has no room for the baseline's noise floor."
+    revision = versions[-1].revision if versions else None
+    if revision and revision.change == DROPPED:
+        return DROPPED
     if session_of(state).researcher == "none" and versions and versions[-1].verdict:
         return "The diff was judged, and nobody but its author revises it."
-    revision = versions[-1].revision if versions else None
     if revision and revision.exhausted:
         return f"The idea is exhausted: {revision.change}"
     return budget.exhausted(state) or budget.no_more_versions(state) or "Nothing is left to be tried."

@@ -12,10 +12,12 @@ from typing import Literal
 from langgraph.runtime import Runtime
 
 from agents.budget import REPORT_PAIRS
+from agents.nodes.hold import has_its_turn
 from agents.nodes.regression import charge
 from agents.nodes.timing import retrain, time_arms
-from agents.nodes.trial import Ending, Trial
+from agents.nodes.trial import Trial
 from agents.ports import Context
+from agents.records import Ending
 from agents.state import State, amended, baseline_of, current
 from agents.statistics import (
     BOUNDARIES,
@@ -23,7 +25,11 @@ from agents.statistics import (
     Look,
     confirm,
     screen,
+    t_statistic,
 )
+
+CLEAR = 1e6
+"""The t of a screen whose gains are all the same, which has no finite one."""
 
 
 def experiment(state: State, runtime: Runtime[Context]) -> State:
@@ -38,7 +44,7 @@ def experiment(state: State, runtime: Runtime[Context]) -> State:
 
 def _conduct(trial: Trial) -> Ending:
     """Spend runs in the order of the rule, and say where it stopped."""
-    for stage in (_screen, time_arms, _confirm, retrain, _report):
+    for stage in (_screen, time_arms, _turn, _confirm, retrain, _report):
         ending = stage(trial)
         if ending is not None:
             return ending
@@ -71,6 +77,14 @@ def _screen(trial: Trial) -> Ending | None:
         if decision == "drop":
             return "screen"
     return None
+
+
+def _turn(trial: Trial) -> Ending | None:
+    """In a campaign the confirmations go to the best first: those whose screen is the surest."""
+    gains, effect = trial.gains["screen"], trial.visible_effect
+    t = min(t_statistic(gains), CLEAR)
+    gain = effect.mean if effect else None
+    return None if has_its_turn(trial.context, trial.version.n, "confirmation", t=t, gain=gain) else "dropped"
 
 
 def _confirm(trial: Trial) -> Ending | None:

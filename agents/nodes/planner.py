@@ -25,12 +25,14 @@ def planner(state: State, runtime: Runtime[Context]) -> State:
             baseline=floor.model_dump(mode="json", exclude={"runs"}) if floor else None,
             versions=[story(version) for version in versions],
             rejection=parent.approval.comment if parent and parent.approval and rejected else "",
-            tried=[tried.model_dump(mode="json") for tried in context.session.tried],
+            tried=[tried.told for tried in context.session.tried],
+            before=[tried.told for tried in context.session.before],
+            standing=[flag.model_dump(mode="json") for flag in context.session.standing],
         ),
         Plan,
     )
     version = Version(n=len(versions) + 1, parent=parent.n if parent else None, plan=plan)
-    context.report("plan", version=version)
+    context.report("plan", version=version, before=context.session.tried_before(plan.flags))
     return {"versions": [*state.get("versions", []), version.model_dump(mode="json")]}
 
 

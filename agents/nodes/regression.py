@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from langgraph.runtime import Runtime
 
 from agents.nodes.baseline import same
-from agents.ports import Context, Order
-from agents.records import FlagValue, Regression, Run, Version
+from agents.ports import Context, Order, switched
+from agents.records import Regression, Run, Version
 from agents.state import State, amended, baseline_of, current
 
 
@@ -18,11 +18,13 @@ def regression(state: State, runtime: Runtime[Context]) -> State:
     assert version.patch is not None and floor is not None
     commit, tokens, first = version.patch.commit, context.session.train_tokens, floor.runs[0]
     short = context.target.scale(context.session.preset).short_tokens
+    standing = context.session.standing
+    old, new = switched(standing), switched(standing, version.plan.flags)
     off, short_off, short_on = runs = context.laboratory.run(
         [
-            Order("baseline", "regression", first.seed, commit, tokens, splits=("visible",)),
-            Order("baseline", "liveness", first.seed, commit, short, splits=("visible",)),
-            Order("experiment", "liveness", first.seed, commit, short, flags=flags_of(version), splits=("visible",)),
+            Order("baseline", "regression", first.seed, commit, tokens, flags=old, splits=("visible",)),
+            Order("baseline", "liveness", first.seed, commit, short, flags=old, splits=("visible",)),
+            Order("experiment", "liveness", first.seed, commit, short, flags=new, splits=("visible",)),
         ]
     )
     result = compare(first, off, short_off, short_on, version)
@@ -67,8 +69,3 @@ def _moved_settings(recorded: Run, off: Run, version: Version) -> list[str]:
 def charge(runs: Sequence[Run]) -> dict[str, float]:
     """Return what runs cost, by their keys: the same run twice costs once."""
     return {run.key: run.train_seconds for run in runs}
-
-
-def flags_of(version: Version) -> tuple[tuple[str, FlagValue], ...]:
-    """Return the experiment's flags as (name, value) pairs."""
-    return tuple((flag.name, flag.value) for flag in version.plan.flags)

@@ -6,7 +6,7 @@ from langgraph.runtime import Runtime
 
 from agents.nodes.planner import story
 from agents.ports import Context
-from agents.records import Issue, Review, Version
+from agents.records import Issue, Review, Version, flag_words
 from agents.review import mechanical_issues
 from agents.skills import question
 from agents.state import State, amended, current, versions_of
@@ -43,26 +43,21 @@ def _mechanical(state: State, context: Context, version: Version) -> tuple[Issue
 def _repetition(state: State, context: Context, version: Version) -> tuple[Issue, ...]:
     """A version that failed before, with the same diff and flags, is never tried again."""
     assert version.patch is not None
-    mine = (version.patch.diff_sha256, flags_text(version))
+    mine = (version.patch.diff_sha256, flag_words(version.plan.flags))
     earlier = {
-        (old.patch.diff_sha256, flags_text(old)): f"version {old.n}"
+        (old.patch.diff_sha256, flag_words(old.plan.flags)): f"version {old.n}"
         for old in versions_of(state)[:-1]
         if old.patch and old.verdict
     }
     earlier |= {
         (old.diff_sha256, old.flags): f"version {old.version} of session {old.session}"
         for old in context.session.tried
-        if old.outcome != "win"
+        if old.failed
     }
     if mine not in earlier:
         return ()
     issue = f"This is {earlier[mine]} again: the same diff with the same flags, which did not beat the baseline."
     return (Issue(severity="CRITICAL", file="", issue=issue, fix="Change the diff or a flag's value."),)
-
-
-def flags_text(version: Version) -> tuple[str, ...]:
-    """Return the experiment's flags as name=value words."""
-    return tuple(f"{flag.name}={flag.value}" for flag in version.plan.flags)
 
 
 def _read(context: Context, version: Version, found: tuple[Issue, ...]) -> Review:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from langgraph.runtime import Runtime
 
+from agents.nodes.hold import DROPPED, has_its_turn
 from agents.nodes.planner import story
 from agents.ports import Context
 from agents.records import Answer, Revision
@@ -16,6 +17,9 @@ def revisor(state: State, runtime: Runtime[Context]) -> State:
     context, version = runtime.context, current(state)
     verdict = version.verdict
     assert verdict is not None and verdict.cause is not None
+    dropped = version.experiment is not None and version.experiment.ended == "dropped"
+    if dropped or not has_its_turn(context, version.n, "revision"):
+        return {"versions": amended(state, revision=Revision(exhausted=True, change=DROPPED))}
     revision = context.researcher.ask(
         question(
             "idea-revisor",
@@ -23,7 +27,7 @@ def revisor(state: State, runtime: Runtime[Context]) -> State:
             idea=context.session.idea.model_dump(mode="json"),
             versions=[story(old) for old in versions_of(state)],
             verdict=verdict.model_dump(mode="json"),
-            tried=[tried.model_dump(mode="json") for tried in context.session.tried],
+            tried=[tried.told for tried in context.session.tried],
         ),
         Revision,
     )

@@ -68,7 +68,7 @@ def _ablate(whole: _Whole, ablation: Ablation, effect: float) -> Ablated:
     """Train the simpler thing on the report's seeds: what is its gain, and what does it lack?"""
     result = Ablated(name=ablation.name, flags=ablation.flags, pairs=0, gain=None, missing=None, reading="budget")
     trial, direction = whole.trial, whole.trial.floor.direction
-    flags = tuple((flag.name, flag.value) for flag in ablation.flags)
+    flags = trial.flags(ablation.flags)
     found: dict[int, float] = {}
     for count in _ROUNDS:
         seeds = whole.seeds(count)

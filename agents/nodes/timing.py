@@ -11,8 +11,8 @@ from dataclasses import replace
 from statistics import fmean
 
 from agents.budget import TIMING_PAIRS
-from agents.nodes.trial import Ending, Trial
-from agents.records import Arm, Interval, Run
+from agents.nodes.trial import Trial
+from agents.records import Arm, Ending, Interval, Run
 from agents.statistics import (
     FREE_SLOWDOWN,
     LEVEL,

@@ -9,10 +9,10 @@ from typing import Literal
 
 from agents.budget import affords
 from agents.errors import BaselineRefused
-from agents.nodes.regression import charge, flags_of
+from agents.nodes.regression import charge
 from agents.plausibility import copied, implausible, too_little_work
-from agents.ports import Context, Order
-from agents.records import Arm, Baseline, Experiment, Interval, Pair, Run, Split, Stage, Version
+from agents.ports import Context, Order, Switches, switched
+from agents.records import Arm, Baseline, Ending, Experiment, Flag, Interval, Pair, Run, Split, Stage, Version
 from agents.state import State, spend_of, versions_of
 from agents.statistics import (
     ATTEMPTS,
@@ -28,7 +28,6 @@ from agents.statistics import (
     t_statistic,
 )
 
-Ending = Literal["failed run", "screen", "too costly", "refused", "confirmed", "budget"]
 PairStage = Literal["screen", "confirm", "report"]
 _FEW = 4
 
@@ -55,9 +54,13 @@ class Trial:
         assert self.version.patch is not None
         session = self.context.session
         commit = self.version.patch.commit if arm == "experiment" else session.base
-        flags = flags_of(self.version) if arm == "experiment" else ()
+        flags = self.flags(self.version.plan.flags if arm == "experiment" else ())
         splits: tuple[Split, ...] = (split,) if split else ()
         return Order(arm, stage, seed, commit, session.train_tokens, flags=flags, splits=splits)
+
+    def flags(self, own: Sequence[Flag]) -> Switches:
+        """Return an arm's own flags, over those that both arms have."""
+        return switched(self.context.session.standing, own)
 
     def train(self, orders: Sequence[Order]) -> list[Run] | None:
         """Return the runs of the orders, or None where the budget has no room for them.

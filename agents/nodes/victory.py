@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from langgraph.runtime import Runtime
 
-from agents.nodes.regression import flags_of
-from agents.ports import Context, Order
+from agents.ports import Context, Order, switched
 from agents.records import Victory
 from agents.report import documents
 from agents.state import State, current
@@ -18,10 +17,8 @@ def victory(state: State, runtime: Runtime[Context]) -> State:
     assert patch is not None and experiment is not None
     assert experiment.effect is not None and experiment.ci is not None
     first = next(pair for pair in experiment.pairs if pair.stage == "confirm")
-    tokens = context.session.train_tokens
-    order = Order(
-        "experiment", "confirm", first.seed, patch.commit, tokens, flags=flags_of(version), splits=("hidden",)
-    )
+    tokens, flags = context.session.train_tokens, switched(context.session.standing, version.plan.flags)
+    order = Order("experiment", "confirm", first.seed, patch.commit, tokens, flags=flags, splits=("hidden",))
     won = Victory(
         branch=patch.branch,
         commit=patch.commit,

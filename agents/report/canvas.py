@@ -6,9 +6,20 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 GREY, BLUE, ORANGE = "#777777", "#1f6fb2", "#d9730d"
+
+
+def canvas() -> tuple[Figure, Axes]:
+    """Return an empty figure in the size and style of all."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
 
 
 def svg(figure: Figure) -> str:

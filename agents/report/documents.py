@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,11 +40,11 @@ def _documents(state: State, context: Context) -> dict[str, str]:
     path = paper_path(session.idea)
     drawn = figures(floor, versions_of(state)) if floor else {}
     values = _values(state, context) | {"figures": {name: f"{session.idea.name}/{name}.svg" for name in drawn}}
-    files = {path: _template("paper.md.j2").render(values)}
+    files = {path: template("paper.md.j2").render(values)}
     files |= {f"{path.removesuffix('.md')}/{name}.svg": svg for name, svg in drawn.items()}
     if state.get("status"):
         log = context.workspace.read(session.base, IDEA_LOG) or _HEADING
-        files[IDEA_LOG] = f"{log.rstrip()}\n\n{_template('idea_log.md.j2').render(values)}"
+        files[IDEA_LOG] = f"{log.rstrip()}\n\n{template('idea_log.md.j2').render(values)}"
     return files
 
 
@@ -60,7 +61,8 @@ def _values(state: State, context: Context) -> dict[str, Any]:
     }
 
 
-def _template(name: str) -> Any:
+def template(name: str) -> Any:
+    """Return a template of this folder, with the filters of all."""
     return _environment().get_template(name)
 
 
@@ -86,11 +88,11 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.3g}"
 
 
-def span(interval: Interval | tuple[float, float] | None, digits: int = 4) -> str:
+def span(interval: Interval | Sequence[float] | None, digits: int = 4) -> str:
     """Return an interval as [low, high], with its mean before it where it has one."""
     if interval is None:
         return "-"
-    if isinstance(interval, tuple):
+    if not isinstance(interval, Interval):
         return f"[{interval[0]:+.{digits}f}, {interval[1]:+.{digits}f}]"
     return f"{interval.mean:+.{digits}f} [{interval.low:+.{digits}f}, {interval.high:+.{digits}f}]"
 

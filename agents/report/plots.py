@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from agents.records import Baseline, Experiment, Version
-from agents.report.canvas import BLUE, GREY, ORANGE, svg
+from agents.report.canvas import BLUE, GREY, ORANGE, canvas, svg
 from agents.report.panels import diagnosis
 from agents.statistics import gain
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 def figures(floor: Baseline, versions: Sequence[Version]) -> dict[str, str]:
@@ -24,7 +19,7 @@ def figures(floor: Baseline, versions: Sequence[Version]) -> dict[str, str]:
 
 def _pairs(floor: Baseline, n: int, experiment: Experiment) -> str:
     """Every pair's gain, by stage; points right of the line are better than their baseline."""
-    figure, axes = _canvas()
+    figure, axes = canvas()
     colours = {"screen": GREY, "confirm": BLUE, "report": ORANGE}
     for stage, colour in colours.items():
         gains = [
@@ -40,12 +35,3 @@ def _pairs(floor: Baseline, n: int, experiment: Experiment) -> str:
     axes.set_yticks([])
     axes.legend(frameon=False)
     return svg(figure)
-
-
-def _canvas() -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes

@@ -19,6 +19,10 @@ class Nobody:
         """Raise UsageError: an idea needs someone who can make a diff of it."""
         raise UsageError("Without a researcher there is only a diff of your own: circle judge --patch FILE --flags …")
 
+    def ideas(self, tried: Sequence[Tried]) -> tuple[Idea, ...]:
+        """Return none."""
+        return ()
+
     def ask(self, question: Question, reply: type[Reply]) -> Reply:
         """Answer what needs no thought; raise ReplyRefused for a plan or a change."""
         if reply is Review:

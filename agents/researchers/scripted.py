@@ -28,6 +28,10 @@ class Scripted:
         words = text or f"The idea of the script {self._file.stem}"
         return Idea(text=words, name=slug(words))
 
+    def ideas(self, tried: Sequence[Tried]) -> tuple[Idea, ...]:
+        """Return the one idea that the script is about."""
+        return (self.idea("", tried),)
+
     def ask(self, question: Question, reply: type[Reply]) -> Reply:
         """Return the script's next reply; raise ReplyRefused if it is for another skill or of another type."""
         number = self._next + 1

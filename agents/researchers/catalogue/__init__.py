@@ -17,7 +17,7 @@ from pydantic import ConfigDict, ValidationError
 
 from agents.errors import ReplyRefused, UsageError
 from agents.ports import Question, Reply
-from agents.records import Ablation, Cause, Change, Flag, Idea, Plan, Record, Revision, Tried
+from agents.records import Ablation, Cause, Change, Flag, Idea, Plan, Record, Revision, Tried, flag_words
 from agents.researchers.nobody import Nobody
 
 IDEAS = Path(__file__).parent / "ideas"
@@ -67,7 +67,7 @@ class Variant(Record):
     @property
     def flags_text(self) -> tuple[str, ...]:
         """The flags as name=value words, as sessions remember them."""
-        return tuple(f"{flag.name}={flag.value}" for flag in self.flags)
+        return flag_words(self.flags)
 
 
 class Entry(Record):
@@ -122,9 +122,15 @@ class Catalogue:
             entry = fresh[0]
         if not _untried(entry, tried, ()):
             raise UsageError(
-                f"All variants of {entry.name!r} were tried on this code and did not win; --no-memory tries again."
+                f"All variants of {entry.name!r} were tried on this code and did not win ({_record(entry, tried)}); "
+                "--no-memory tries again."
             )
         return Idea(text=text or entry.text, name=entry.name)
+
+    def ideas(self, tried: Sequence[Tried]) -> tuple[Idea, ...]:
+        """Return every entry with a variant that has not failed before."""
+        fresh = (entry for entry in self.entries if _untried(entry, tried, ()))
+        return tuple(Idea(text=entry.text, name=entry.name) for entry in fresh)
 
     def ask(self, question: Question, reply: type[Reply]) -> Reply:
         """Answer by the type of the reply; raise ReplyRefused for a type or an idea that is not in the catalogue."""
@@ -138,6 +144,8 @@ class Catalogue:
         return reply.model_validate(answers[reply](entry, context))
 
     def _meant(self, text: str) -> Entry:
+        if named := [entry for entry in self.entries if text in (entry.name, entry.text)]:
+            return named[0]
         wanted = _words(text)
         shares = [(len(wanted & entry.words) / max(1, len(wanted)), entry) for entry in self.entries]
         share, entry = max(shares, key=lambda pair: pair[0])
@@ -202,8 +210,14 @@ def _next(entry: Entry, context: dict[str, Any]) -> Variant | None:
 
 
 def _untried(entry: Entry, tried: Sequence[Tried], used: Sequence[str]) -> list[Variant]:
-    failed = {old.flags for old in tried if old.idea == entry.name and old.outcome != "win"}
+    failed = {old.flags for old in tried if old.idea == entry.name and old.failed}
     return [v for v in entry.variants if v.name not in used and v.flags_text not in failed]
+
+
+def _record(entry: Entry, tried: Sequence[Tried]) -> str:
+    """How an entry's variants failed, and in which sessions."""
+    failed = [old for old in tried if old.idea == entry.name and old.failed]
+    return "; ".join(f"session {old.session}: {old.outcome} by {old.cause}" for old in failed)
 
 
 def _tried(context: dict[str, Any]) -> list[Tried]:

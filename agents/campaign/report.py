@@ -1,0 +1,90 @@
+"""The morning report: what was tried, what holds, what it cost, what next; as one JSON document and as a page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agents.campaign.night import Night, Seat
+from agents.campaign.stack import STACK_PAIRS
+from agents.records import Flag, Tried
+from agents.report.documents import template
+from agents.report.canvas import canvas, svg
+
+_COLOURS = {"win": "#0072b2", "inconclusive": "#e69f00", "loss": "#999999", "invalid": "#cccccc"}
+
+
+def document(night: Night) -> dict[str, Any]:
+    """Return the campaign as one JSON document."""
+    opened, seats, (runs, seconds) = night.opened, night.seats(), night.cost()
+    campaign, wins, ended = opened.campaign, opened.wins(), opened.journal.find("end", "")
+    waiting = [seat for seat in seats if seat.waits]
+    status = "awaiting_approval" if waiting else "stopped"
+    if ended is not None:
+        status = "victory" if wins else "concluded"
+    tried = [old for session in night.sessions() for old in session.summary().tried]
+    return {
+        "id": campaign.id,
+        "status": status,
+        "started_at": campaign.started_at,
+        "target": {"path": str(opened.home.target), "commit": campaign.origin},
+        "tried": [old.model_dump(mode="json") for old in tried],
+        "not_started": [{"idea": seat.entry.text, "why": seat.refused} for seat in seats if seat.refused],
+        "wins": [win.model_dump(mode="json") | {"switch": words(win.flags)} for win in wins],
+        "stacked": ended["stacked"] if ended else None,
+        "stack_pairs": STACK_PAIRS,
+        "branch": night.branch if wins else None,
+        "bundles": opened.bodies("bundle"),
+        "confirmations": {
+            "used": opened.journal.count("release"),
+            "allowed": campaign.confirmations,
+            "error": campaign.error,
+        },
+        "cost": {"runs": runs, "hours": seconds / 3600, "allowed_hours": campaign.hours, "spent": night.spent or None},
+        "next": {
+            "promising": [old.model_dump(mode="json") for old in tried if _promising(old)],
+            "waiting": [{"idea": seat.entry.text, "session": _session(seat)} for seat in waiting],
+            "left": [seat.entry.text for seat in seats if seat.opened is None and not seat.refused],
+        },
+    }
+
+
+def write(night: Night, shown: dict[str, Any]) -> str:
+    """Write the page and its figure into the campaign's folder, and return the page."""
+    text: str = template("campaign.md.j2").render(shown | {"figure": _measured(shown)})
+    (night.opened.folder / "report.md").write_text(text, encoding="utf-8")
+    if _measured(shown):
+        (night.opened.folder / "effects.svg").write_text(_effects(_measured(shown)), encoding="utf-8")
+    return text
+
+
+def words(flags: tuple[Flag, ...]) -> str:
+    """Return flags as a command line takes them."""
+    values = ((flag.name, str(flag.value).lower() if isinstance(flag.value, bool) else flag.value) for flag in flags)
+    return " ".join(f"--{name} {value}" for name, value in values)
+
+
+def _promising(old: Tried) -> bool:
+    return old.outcome == "inconclusive" and old.ended in ("refused", "dropped", "budget") and (old.screened or 0) > 0
+
+
+def _session(seat: Seat) -> str:
+    return seat.opened.session.id if seat.opened else ""
+
+
+def _measured(shown: dict[str, Any]) -> list[dict[str, Any]]:
+    return [old for old in shown["tried"] if old["effect"] is not None and old["ci"] is not None]
+
+
+def _effects(measured: list[dict[str, Any]]) -> str:
+    """Every version's effect with its 95 % interval, the first at the top; right of the line is better."""
+    figure, axes = canvas()
+    for row, old in enumerate(reversed(measured)):
+        low, high = old["ci"]
+        axes.plot([low, high], [row, row], color=_COLOURS[old["outcome"]], linewidth=1.2)
+        axes.scatter([old["effect"]], [row], color=_COLOURS[old["outcome"]], s=18)
+    axes.set_yticks(
+        range(len(measured)), [f"{old['title']} V{old['version']}" for old in reversed(measured)], fontsize=7
+    )
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_xlabel("effect, 95 % interval (right is better)")
+    return svg(figure)
