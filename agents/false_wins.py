@@ -193,6 +193,33 @@ def circle(
     return Played(judged, claims, FLOOR + runs + banked)
 
 
+def night(
+    noise: Noise, nights: int, ideas: int, confirmations: int, confidence: Confidence = "standard", overfit: float = 0.0
+) -> Played:
+    """A campaign of useless ideas: all are screened on one floor, and the surest are confirmed, as many as are bought.
+
+    `ideas` are those that were confirmed, each on baselines of its own session's secret. A false win would change
+    the baseline and what is confirmed after it, but takes no confirmation back; so the night simply goes on.
+    """
+    looks, floor_seeds = BOUNDARIES[confidence], noise.draw((nights, FLOOR))
+    floor = noise.arm(floor_seeds)
+    sigma = floor.std(1, ddof=1)
+    surest, screens = np.full((nights, ideas), -math.inf), np.zeros(nights, int)
+    for index in range(ideas):
+        gains = floor[:, :SCREENED] - noise.arm(floor_seeds[:, :SCREENED]) + overfit
+        alive, runs = screened(gains, sigma)
+        surest[alive, index] = t_statistics(gains[alive])
+        screens += runs
+    judged = np.minimum((surest > -math.inf).sum(1), confirmations)
+    claims, runs = np.zeros(nights, int), FLOOR + screens
+    for turn in range(confirmations):
+        going = np.flatnonzero(judged > turn)
+        won, pairs = confirmed(np.subtract(*noise.pairs(len(going), looks[-1].n)), looks)
+        claims[going] += won
+        runs[going] += 2 * pairs
+    return Played(judged, claims, runs)
+
+
 def rivals(noise: Noise, sessions: int, ideas: int) -> dict[str, Played]:
     """What other rules claim: each idea has 1 run, or 3 against the 5 that serve the whole session."""
     floor, base, best = noise.draw((sessions, FLOOR)), noise.draw((sessions, 5)), noise.draw((sessions,))
