@@ -33,6 +33,8 @@ def document(opened: Opened) -> dict[str, Any]:
         "versions": [_version(version, ended=ended) for version in versions_of(state)],
         "victory": state.get("victory"),
         "conclusion": state.get("conclusion"),
+        "campaign": session.campaign or None,
+        "standing": [flag.model_dump(mode="json") for flag in session.standing],
         "held": _waits(opened),
         "error": opened.summary().error if status == "failed" else None,
         "budget": session.budget.model_dump(mode="json"),

@@ -22,12 +22,13 @@ from agents.false_wins import (
     Played,
     circle,
     confirmed,
+    night,
     rates,
     rivals,
     screened,
     upper,
 )
-from agents.statistics import ATTEMPTS, BOUNDARIES, SCREEN, smallest_provable_effect
+from agents.statistics import ATTEMPTS, BOUNDARIES, SCREEN, confirmations_within, smallest_provable_effect
 from benchmarks import candidates, causes
 
 PAIRS, IDEAS = BOUNDARIES["standard"][-1].n, 60
@@ -105,6 +106,15 @@ def sessions(rng: np.random.Generator, count: int = 20_000) -> Iterable[Row]:
         yield _session(rule, played)
 
 
+def nights(rng: np.random.Generator, count: int = 20_000) -> Iterable[Row]:
+    """Campaigns of 60 useless ideas with an error budget of 5 %, as they are and where every idea overfits."""
+    for confidence in BOUNDARIES:
+        bought = confirmations_within(0.05, confidence)
+        for overfit in (0.0, 3.0):
+            name = f"{confidence}, {bought} confirmations" + ", every idea overfits by 3 sigma" * (overfit > 0)
+            yield _session(name, night(Noise(rng.standard_normal), count, IDEAS, bought, confidence, overfit))
+
+
 def _session(name: str, played: Played) -> Row:
     found = rates(name, played)
     share = f"{100 * found.sessions_with_a_claim:.2f} %", f"{100 * found.upper_sessions:.2f} %"
@@ -164,6 +174,8 @@ def main() -> None:
     table("Rules that were given up", candidates.GIVEN_UP, candidates.given_up(rng))
     table("Called harmful or useless (rows 7, 8) from the visible split", causes.VISIBLE, causes.visible(rng))
     table(f"Causes: 4 visible pairs, rho {causes.RHO}", causes.HEAD, causes.matrix(rng))
+    head = ["night", "with a false win", "at most (95 %)", "claims", "claims a confirmation", "confirmations", "runs"]
+    table(f"Campaigns of {IDEAS} useless ideas, error budget 5 %", head, nights(np.random.default_rng(1)))
     print(f"\n{time.perf_counter() - start:.0f} s")
 
 

@@ -142,7 +142,7 @@ def test_what_waits_for_a_person_is_left_waiting(plain: Path, tmp_path: Path) ->
     paused = circle(plain, *arguments, "--notify", command)
     assert paused.returncode == 4, paused.stderr
     night = json.loads(paused.stdout)
-    ((waiting,),) = ([night["next"]["waiting"]],)
+    (waiting,) = night["next"]["waiting"]
     assert [old["title"] for old in night["tried"]] == ["A lower rate"]
     assert notes.read_text() == f"approval {waiting['session']}\n"
     assert circle(plain, "campaign", "--resume", night["id"], "--notify", command).returncode == 4

@@ -218,7 +218,7 @@ class Night:
             ci=victory["ci"],
         )
         self._journal.once("win", win.session, lambda: win.model_dump(mode="json"))
-        self._say(f"{win.title} is on in both arms from now on; {len(names)} ideas come again")
+        self._say(f"{win.title} is on in both arms from now on; ideas that come again: {len(names)}")
         self.notify("victory", f"{win.title}: {win.effect:+.4g}.", win.session)
 
     def _comes_again(self, seat: Seat) -> bool:

@@ -41,7 +41,7 @@ def document(night: Night) -> dict[str, Any]:
         },
         "cost": {"runs": runs, "hours": seconds / 3600, "allowed_hours": campaign.hours, "spent": night.spent or None},
         "next": {
-            "promising": [old.model_dump(mode="json") for old in tried if _promising(old)],
+            "promising": [old.model_dump(mode="json") for old in _promising(tried)],
             "waiting": [{"idea": seat.entry.text, "session": _session(seat)} for seat in waiting],
             "left": [seat.entry.text for seat in seats if seat.opened is None and not seat.refused],
         },
@@ -63,8 +63,11 @@ def words(flags: tuple[Flag, ...]) -> str:
     return " ".join(f"--{name} {value}" for name, value in values)
 
 
-def _promising(old: Tried) -> bool:
-    return old.outcome == "inconclusive" and old.ended in ("refused", "dropped", "budget") and (old.screened or 0) > 0
+def _promising(tried: list[Tried]) -> list[Tried]:
+    """What the screen let on and no confirmation carried, by the last word on each change, the largest gain first."""
+    last = {(old.idea, old.flags): old for old in tried}.values()
+    open_ = [old for old in last if old.outcome == "inconclusive" and old.ended in ("refused", "dropped", "budget")]
+    return sorted((old for old in open_ if (old.screened or 0) > 0), key=lambda old: old.screened or 0, reverse=True)
 
 
 def _session(seat: Seat) -> str:

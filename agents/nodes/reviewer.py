@@ -57,7 +57,9 @@ def _repetition(state: State, context: Context, version: Version) -> tuple[Issue
     if mine not in earlier:
         return ()
     issue = f"This is {earlier[mine]} again: the same diff with the same flags, which did not beat the baseline."
-    return (Issue(severity="CRITICAL", file="", issue=issue, fix="Change the diff or a flag's value."),)
+    return (
+        Issue(severity="CRITICAL", file="", issue=issue, fix="Change the diff or a flag's value; --no-memory insists."),
+    )
 
 
 def _read(context: Context, version: Version, found: tuple[Issue, ...]) -> Review:

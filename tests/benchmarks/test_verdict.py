@@ -42,6 +42,7 @@ def test_the_tables_are_as_wide_as_their_heads() -> None:
     assert {len(row) for row in verdict.size(rng, 500)} == {4}
     assert {len(row) for row in verdict.power(rng, 200)} == {7}
     assert {len(row) for row in verdict.sessions(rng, 20)} == {7}
+    assert {len(row) for row in verdict.nights(rng, 20)} == {7}
     assert {len(row) for row in verdict.revised(rng, 100)} == {6}
     assert {len(row) for row in verdict.inflation(rng, 5_000)} == {2}
     assert [row[0] for row in verdict.provable(rng, 500)] == ["standard", "relaxed", "strict"]
