@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
-from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,69 +50,104 @@ def queue(folder: Path, *ideas: dict[str, Any]) -> list[str]:
     return ["campaign", "--ideas", str(beside / "ideas.json"), "--secret", "5eed", "--json"]
 
 
-def trained(folder: Path) -> Counter[str]:
-    """Return the keys of all runs that the sessions and campaigns of a target have trained, by their logs."""
-    return Counter(str(log.relative_to(folder)) for log in (folder / ".circle").glob("*/*/runs/*.log"))
-
-
 def journal(folder: Path, name: str, kind: str) -> list[dict[str, Any]]:
     """Return the bodies of a kind in a session's journal."""
-    import sqlite3
-
     with sqlite3.connect(folder / ".circle" / "sessions" / name / "journal.sqlite") as database:
         return [json.loads(body) for (body,) in database.execute("SELECT body FROM entries WHERE kind = ?", (kind,))]
 
 
-def test_wins_stack_and_a_killed_night_goes_on(plain: Path) -> None:
-    """Killed in its second session, it ends with both wins: the second has the first in both of its arms."""
-    arguments = queue(plain, LOWER, HIGHER, INTERCEPT)
+PACE = """
+text = "Another pace"
+source = "none"
+keywords = "pace"
+criteria = "Better."
+
+[[variants]]
+name = "slow"
+title = "A slow pace"
+hypothesis = "h"
+method = "m"
+flags = [{ name = "rate", default = 0.01, value = 0.004 }]
+
+[[variants]]
+name = "quick"
+answers = ["theory"]
+title = "A quick pace"
+hypothesis = "h"
+method = "m"
+flags = [{ name = "rate", default = 0.01, value = 0.02 }]
+"""
+
+
+@pytest.fixture
+def pace(tmp_path: Path) -> list[str]:
+    """Return the words that name a catalogue with one idea: its first variant harms, and the second answers that."""
+    (tmp_path / "catalogue" / "pace").mkdir(parents=True)
+    (tmp_path / "catalogue" / "pace" / "idea.toml").write_text(PACE)
+    return ["--researcher", f"catalogue:{tmp_path / 'catalogue'}"]
+
+
+@contextmanager
+def cut_after(folder: Path, runs: int, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Give a campaign that has trained so many runs, by its id and its process."""
+    command = [sys.executable, "-m", "agents.cli", *arguments]
     with subprocess.Popen(
-        [sys.executable, "-m", "agents.cli", *arguments],
-        cwd=plain,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
+        command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
     ) as process:
         assert process.stderr is not None
         name = process.stderr.readline().split()[1]
-        seen = 0
-        for line in process.stderr:
-            seen += line.startswith("run ")
-            if seen == 22:
-                break
+        for _ in range(runs):
+            next(line for line in process.stderr if line.startswith("run "))
+        yield name, process
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_wins_stack_and_a_killed_night_goes_on(plain: Path, pace: list[str]) -> None:
+    """Stopped in its first session and killed in its third, it ends with both wins, and trains nothing twice.
+
+    The second win has the first in both arms. What failed before it goes on with its next version, not with the same.
+    """
+    arguments = [*queue(plain, LOWER, {"idea": "pace"}, INTERCEPT), "--turbo", *pace]
+    with cut_after(plain, 5, *arguments) as (name, process):
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode == 5
+    resume = ["campaign", "--resume", name, "--json"]
+    with cut_after(plain, 26, *resume) as (_, process):
+        assert circle(plain, *resume).returncode == 1, "another process has it"
         os.killpg(process.pid, signal.SIGKILL)
     before = {log: log.stat().st_mtime_ns for log in (plain / ".circle").glob("sessions/*/runs/*.log")}
-    done = circle(plain, "campaign", "--resume", name, "--json")
+    done = circle(plain, *resume)
     assert done.returncode == 0, done.stderr
-    night = json.loads(done.stdout)
     again = [log for log, when in before.items() if log.stat().st_mtime_ns != when]
-    assert len(before) >= 21 and len(again) <= 2, "no run but those that were cut short is trained again"
+    assert len(before) > 28 and len(again) <= 2, "no run but those that were cut short is trained again"
+    night = json.loads(done.stdout)
     first, second = night["wins"]
-    assert (first["title"], second["title"]) == ("An intercept", "A higher rate")
+    assert (first["title"], second["title"]) == ("An intercept", "A quick pace")
     assert night["confirmations"] == {"used": 2, "allowed": 15, "error": 0.05}
-    assert night["stacked"]["low"] > first["effect"] / 2 and night["stacked"]["mean"] > second["effect"]
+    assert night["stacked"]["low"] > first["effect"] and night["stacked"]["mean"] > second["effect"]
     runs = journal(plain, second["session"], "run")
     assert all("constant=true" in run["flags"] for run in runs)
-    assert {run["commit"] for run in runs if run["stage"] == "confirm" and run["arm"] == "baseline"} == {
-        first["commit"]
-    }
+    bases = {run["commit"] for run in runs if run["stage"] == "confirm" and run["arm"] == "baseline"}
+    assert bases == {first["commit"]}
     assert git(plain, "rev-parse", night["branch"]).strip() == second["commit"]
     assert git(plain, "merge-base", "--is-ancestor", first["commit"], night["branch"]) == ""
-    assert [old["title"] for old in night["tried"]].count("A higher rate") == 2
-    assert [old["title"] for old in night["tried"]].count("A lower rate") == 1
-    dropped = next(old for old in night["tried"] if old["ended"] == "dropped")
-    assert shown(plain, dropped["session"])["conclusion"] == "Better ideas of the campaign had the runs."
+    titles = [old["title"] for old in night["tried"]]
+    assert titles == ["A lower rate", "A slow pace", "An intercept", "A quick pace"]
+    assert shown(plain, night["tried"][1]["session"])["conclusion"] == "Better ideas of the campaign had the runs."
+    paper = git(plain, "show", f"{second['branch']}:docs/research/papers/pace.md")
+    assert "On in both arms, as won before: `constant=True`." in paper
     report = (plain / ".circle" / "campaigns" / name / "report.md").read_text()
     assert "2 wins, 2 of 15 confirmations" in report and "--constant true" in report
-    once_more = circle(plain, "campaign", "--resume", name, "--json")
+    once_more = circle(plain, *resume)
     assert once_more.returncode == 0 and json.loads(once_more.stdout)["wins"] == night["wins"]
     assert git(plain, "status", "--porcelain") == "" and git(plain, "branch", "--show-current").strip() == "main"
 
 
-def test_the_error_budget_ends_the_night(plain: Path) -> None:
+def test_the_error_budget_ends_the_night(plain: Path, tmp_path: Path) -> None:
     """One confirmation is bought, and goes to the surest; the other idea is dropped, and told as promising."""
-    ended = circle(plain, *queue(plain, HIGHER, INTERCEPT), "--error", "0.004", "--minimum-effect", "9")
+    note = f"cp /proc/self/environ {tmp_path / 'note'}"
+    limits = ["--error", "0.004", "--minimum-effect", "9", "--notify", note]
+    ended = circle(plain, *queue(plain, HIGHER, INTERCEPT), *limits)
     assert ended.returncode == 3, ended.stderr
     night = json.loads(ended.stdout)
     assert night["confirmations"] == {"used": 1, "allowed": 1, "error": 0.004}
@@ -118,42 +155,46 @@ def test_the_error_budget_ends_the_night(plain: Path) -> None:
         "An intercept": "refused",
         "A higher rate": "dropped",
     }
-    assert [old["title"] for old in night["next"]["promising"]] == ["A higher rate", "An intercept"]
+    assert [old["title"] for old in night["next"]["promising"]] == ["An intercept", "A higher rate"]
     assert "confirmations of the night are used" in night["cost"]["spent"]
     confirmed = [run for old in night["tried"] for run in journal(plain, old["session"], "run") if run["hidden"]]
     assert {run["stage"] for run in confirmed} == {"confirm"} and len(confirmed) == 32
+    assert b"CIRCLE_EVENT=end" in (tmp_path / "note").read_bytes()
     refused = circle(plain, *queue(plain, HIGHER), "--error", "0.003")
     assert refused.returncode == 2 and "buys no confirmation" in refused.stderr
 
 
-def test_what_waits_for_a_person_is_left_waiting(plain: Path, tmp_path: Path) -> None:
-    """The rest goes on, the person is told once, and the night goes on after their approval."""
-    idea = tmp_path / "catalogue" / "pace"
-    idea.mkdir(parents=True)
-    (idea / "idea.toml").write_text(
-        'text = "Another pace"\nsource = "none"\nkeywords = "pace"\ncriteria = "Better."\n'
-        '[[variants]]\nname = "slow"\ntitle = "A slow pace"\nhypothesis = "h"\nmethod = "m"\n'
-        'flags = [{ name = "rate", default = 0.01, value = 0.004 }]\n'
-    )
+def test_a_night_without_room_trains_nothing(plain: Path) -> None:
+    """Runs and hours are reserved before they are spent; what was not begun is named."""
+    for limit in (["--max-runs", "20"], ["--hours", "0.001"]):
+        ended = circle(plain, *queue(plain, HIGHER), *limit)
+        night = json.loads(ended.stdout)
+        assert ended.returncode == 3 and night["cost"]["runs"] == 0 and night["next"]["left"] == ["A higher rate"]
+        assert "the next step may take" in night["cost"]["spent"]
+
+
+def test_what_waits_for_a_person_is_left_waiting(plain: Path, pace: list[str], tmp_path: Path) -> None:
+    """The rest goes on, the person is told once, and what they approve goes on with the night, to its next version."""
     notes = tmp_path / "notes"
-    command = f"{sys.executable} -c \"import os; e = os.environ; open({str(notes)!r}, 'a').write("
-    command += "e['CIRCLE_EVENT'] + ' ' + e['CIRCLE_ID'] + chr(10))\""
-    arguments = [*queue(plain, {"idea": "pace"}, LOWER), "--researcher", f"catalogue:{tmp_path / 'catalogue'}"]
-    paused = circle(plain, *arguments, "--notify", command)
+    line = "os.environ['CIRCLE_EVENT'] + ' ' + os.environ['CIRCLE_ID'] + chr(10)"
+    (tmp_path / "tell.py").write_text(f"import os\nopen({str(notes)!r}, 'a').write({line})")
+    tell = ["--notify", f"{sys.executable} {tmp_path / 'tell.py'}"]
+    paused = circle(plain, *queue(plain, {"idea": "pace"}, LOWER), *pace, *tell)
     assert paused.returncode == 4, paused.stderr
     night = json.loads(paused.stdout)
     (waiting,) = night["next"]["waiting"]
+    name = waiting["session"]
     assert [old["title"] for old in night["tried"]] == ["A lower rate"]
-    assert notes.read_text() == f"approval {waiting['session']}\n"
-    assert circle(plain, "campaign", "--resume", night["id"], "--notify", command).returncode == 4
-    sha = shown(plain, waiting["session"])["versions"][0]["diff_sha256"]
-    approved = circle(plain, "approve", waiting["session"], "--sha", sha)
-    assert approved.returncode == 5, "held before its next version, as the campaign has it"
-    assert "waits for its next version" in shown(plain, waiting["session"])["held"]
-    assert circle(plain, "resume", waiting["session"]).returncode == 5
-    ended = circle(plain, "campaign", "--resume", night["id"], "--json", "--notify", command)
-    assert ended.returncode == 3 and json.loads(ended.stdout)["status"] == "concluded", ended.stderr
-    assert [line.split()[0] for line in notes.read_text().splitlines()] == ["approval", "end"]
+    resume = ["campaign", "--resume", night["id"], "--json", *tell]
+    assert circle(plain, *resume).returncode == 4 and notes.read_text() == f"approval {name}\n"
+    sha = shown(plain, name)["versions"][0]["diff_sha256"]
+    approved = circle(plain, "approve", name, "--sha", sha)
+    assert approved.returncode == 5 and "waits for its next version" in shown(plain, name)["held"]
+    assert shown(plain, name)["status"] == "stopped" and circle(plain, "resume", name).returncode == 5
+    assert circle(plain, *resume).returncode == 4
+    first, second = shown(plain, name)["versions"]
+    assert (first["verdict"]["cause"], second["plan"]["title"]) == ("theory", "A quick pace")
+    assert second["approval"] is None and notes.read_text() == f"approval {name}\n" * 2
 
 
 @pytest.mark.long

@@ -28,7 +28,7 @@ from agents.nodes.hold import DROP, GO_ON
 from agents.notify import Notifier
 from agents.ports import Reporter
 from agents.records import Budget, Flag, Tried
-from agents.session import Held, Opened, Place, Status, load_committed_target, newest_diff, start
+from agents.session import Held, Opened, Place, Status, load_committed_target, start
 from agents.settings import Target
 from agents.state import current
 
@@ -98,6 +98,9 @@ class Night:
         if fresh := next((seat for seat in seats if seat.status is None and not seat.refused), None):
             return self._affords(screening_runs(any(seat.opened for seat in seats))) and self._start(fresh)
         held = [seat for seat in seats if seat.held]
+        if held and self._journal.count("release") >= self.opened.campaign.confirmations:
+            self.spent = f"All {self.opened.campaign.confirmations} confirmations of the night are used."
+            return False
         if turns := [seat for seat in held if seat.held and seat.held.held == "confirmation"]:
             return self._release(max(turns, key=lambda seat: (seat.held and seat.held.t) or 0.0))
         if held:
@@ -150,9 +153,6 @@ class Night:
         """Give a held version one of the night's confirmations."""
         assert seat.opened and seat.held
         campaign, used = self.opened.campaign, self._journal.count("release")
-        if used >= campaign.confirmations:
-            self.spent = f"All {used} confirmations of the night are used."
-            return False
         plan = current(seat.opened.state()).plan
         runs = confirmation_runs(campaign.options.confidence, len(plan.ablations), len(campaign.options.scales))
         if not self._affords(runs):
@@ -192,10 +192,11 @@ class Night:
         assert seat.opened
         if seat.opened.standing() != "awaiting_approval":
             return
-        sha256 = newest_diff(seat.opened)[1]
-        if self._journal.find("told", sha256) is None:
-            self.notify("approval", f"{seat.entry.text} waits for your approval.", seat.opened.session.id)
-            self._journal.once("told", sha256, lambda: seat.opened and seat.opened.session.id)
+        name = seat.opened.session.id
+        key = f"{name} v{current(seat.opened.state()).n}"
+        if self._journal.find("told", key) is None:
+            self.notify("approval", f"{seat.entry.text} waits for your approval.", name)
+            self._journal.once("told", key, lambda: True)
 
     def _stack(self, won: Seat, seats: list[Seat]) -> None:
         """Make a win the next baseline: what is held on the old one is dropped, and decided anew on top of the win."""

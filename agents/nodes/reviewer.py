@@ -57,9 +57,8 @@ def _repetition(state: State, context: Context, version: Version) -> tuple[Issue
     if mine not in earlier:
         return ()
     issue = f"This is {earlier[mine]} again: the same diff with the same flags, which did not beat the baseline."
-    return (
-        Issue(severity="CRITICAL", file="", issue=issue, fix="Change the diff or a flag's value; --no-memory insists."),
-    )
+    fix = "Change the diff or a flag's value; a session with --no-memory tries it all the same."
+    return (Issue(severity="CRITICAL", file="", issue=issue, fix=fix),)
 
 
 def _read(context: Context, version: Version, found: tuple[Issue, ...]) -> Review:
