@@ -81,6 +81,10 @@ class Workspace(Protocol):
         """Commit a diff on the base; the same arguments give the same SHA. Raise DiffRefused if it fails."""
         ...
 
+    def carry(self, diff: str, origin: str, base: str, both: Callable[[str], bool]) -> str:
+        """Return the diff that makes on `base` the change that this one makes on `origin`; raise DiffRefused."""
+        ...
+
     def keep(self, branch: str, commit: str) -> None:
         """Point a branch at a commit, so that what was sent back stays to be read."""
         ...

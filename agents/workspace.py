@@ -97,6 +97,30 @@ class GitWorkspace:
             if diff.strip():
                 _apply(repo, diff)
 
+    def carry(self, diff: str, origin: str, base: str, both: Callable[[str], bool]) -> str:
+        """Return the diff that makes on `base` the change that this one makes on `origin`, an ancestor of it.
+
+        One that applies as it is stays as it is; otherwise files are merged as `join` does.
+
+        Raises:
+            DiffRefused: it applies to neither, or what lies between changes the same lines.
+        """
+        try:
+            self.check(base, diff)
+        except DiffRefused:
+            if origin == base:
+                raise
+        else:
+            return diff
+        with self._repo() as repo:
+            with self._index(repo, origin):
+                _apply(repo, diff)
+                changed = repo.git.write_tree()
+            with self._index(repo, base):
+                _take(repo, origin, changed, both)
+                carried = repo.git.write_tree()
+        return self.diff(base, carried).decode(errors="surrogateescape")
+
     def join(self, base: str, commits: Sequence[str], both: Callable[[str], bool]) -> str:
         """Return the diff that makes all changes of these commits on their common base.
 
@@ -107,10 +131,7 @@ class GitWorkspace:
         """
         with self._repo() as repo, self._index(repo, base):
             for commit in commits:
-                for mode, blob, path in _changes(repo, base, commit):
-                    merged = _merged(repo, base, os.fsdecode(path), mode, blob, both(os.fsdecode(path)))
-                    with _stream(merged) as stream:
-                        repo.git.update_index("-z", "--index-info", istream=stream)
+                _take(repo, base, commit, both)
             joined = repo.git.write_tree()
         return self.diff(base, joined).decode(errors="surrogateescape")
 
@@ -268,6 +289,14 @@ def _changes(repo: Repo, base: str, commit: str) -> Iterator[tuple[bytes, bytes,
     for about, path in zip(words, words, strict=False):
         _, mode, _, blob, _ = about.split()
         yield mode, blob, path
+
+
+def _take(repo: Repo, base: str, tree: str, both: Callable[[str], bool]) -> None:
+    """Put into the index what a tree changes of the base."""
+    for mode, blob, path in _changes(repo, base, tree):
+        merged = _merged(repo, base, os.fsdecode(path), mode, blob, both(os.fsdecode(path)))
+        with _stream(merged) as stream:
+            repo.git.update_index("-z", "--index-info", istream=stream)
 
 
 def _merged(repo: Repo, base: str, path: str, mode: bytes, theirs: bytes, union: bool) -> bytes:

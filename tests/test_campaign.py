@@ -245,6 +245,24 @@ def test_changes_are_joined_and_conflicts_are_named(home: Home) -> None:
         home.workspace.join(base, [found.patch.commit for found in (one, two) if found.patch], lambda path: False)
 
 
+def test_a_diff_is_carried_over_the_wins_before_it(home: Home) -> None:
+    """What it makes on the person's commit it makes on the win; where both change a line, it is refused."""
+    origin = home.workspace.head()
+    won = version(home, CONSTANT, "constant", 0.2).patch
+    assert won is not None
+    diffs = ["".join(diff_of(home.target, path, change) for path, change in some) for some in ((QUICK[0],), QUICK)]
+    with pytest.raises(DiffRefused):
+        home.workspace.check(won.commit, diffs[0])
+    carried = home.workspace.carry(diffs[0], origin, won.commit, lambda path: path == "settings.py")
+    commit = home.workspace.commit_version("circle/test/carried", won.commit, carried, "Carried").commit
+    settings = home.workspace.read(commit, "settings.py") or ""
+    assert "constant: bool" in settings and "quick: bool" in settings
+    assert home.workspace.carry(carried, origin, won.commit, lambda path: False) == carried
+    for diff, base in ((diffs[1], won.commit), ("--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n", origin)):
+        with pytest.raises(DiffRefused):
+            home.workspace.carry(diff, origin, base, lambda path: path == "settings.py")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [

@@ -13,6 +13,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -140,8 +142,10 @@ class Night:
             return start(home, made.plan.title, Nobody(), options, (made.diff, made.plan), place=place)
         if not entry.flags:
             return start(home, entry.text, open_researcher(campaign.researcher), options, place=place)
-        plan = plan_of(home, entry.diff, entry.flags, entry.text, entry.ablations, self._base)
-        return start(home, entry.text, Nobody(), options, (entry.diff, plan), campaign.author, place)
+        flags = self._target.flags.file
+        diff = home.workspace.carry(entry.diff, campaign.origin, self._base, lambda path: path == flags)
+        plan = plan_of(home, diff, entry.flags, entry.text, entry.ablations, self._base)
+        return start(home, entry.text, Nobody(), options, (diff, plan), campaign.author, place)
 
     def _left(self) -> Budget:
         """What is left of the night's limits: no session may use more, whatever its steps were expected to take."""
@@ -171,22 +175,32 @@ class Night:
     def _drive(self, seat: Seat, answer: str | None = None) -> None:
         """Drive a session to where it is held, waits or ends; an error of its own ends it alone."""
         assert seat.opened
-        name, begun = seat.opened.session.id, time.monotonic()
+        name, here = seat.opened.session.id, self.opened.campaign.id
         self._known.pop(name, None)
         try:
-            drive(seat.opened, self.report, answer)
+            with self._timed():
+                drive(seat.opened, self.report, answer)
         except Interrupted:
-            here = self.opened.campaign.id
             raise Interrupted(f"Campaign {here} has stopped; circle campaign --resume {here} goes on.") from None
-        except (BaselineRefused, SandboxMissing):
-            raise
         except CircleError as error:
+            if isinstance(error, SandboxMissing) or (isinstance(error, BaselineRefused) and not self._has_a_floor()):
+                raise
             reason = str(error)
             self._journal.once("broken", name, lambda: reason)
+        self._tell_if_waiting(seat)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        begun = time.monotonic()
+        try:
+            yield
         finally:
             seconds = round(time.monotonic() - begun, 3)
-            self._journal.once("step", str(self._journal.count("step")), lambda: {"session": name, "seconds": seconds})
-        self._tell_if_waiting(seat)
+            self._journal.once("step", str(self._journal.count("step")), lambda: seconds)
+
+    def _has_a_floor(self) -> bool:
+        """Whether any baseline of the night carries verdicts: without one, no other idea would fare better."""
+        return any(opened.state().get("baseline") for opened in self.sessions())
 
     def _tell_if_waiting(self, seat: Seat) -> None:
         assert seat.opened
@@ -254,7 +268,8 @@ class Night:
             for seat in seats:
                 if seat.held:
                     self._go_on(seat, DROP)
-            stacked = None if self._lacks(2 * STACK_PAIRS) else measure_stack(self.opened, wins, self.report)
+            with self._timed():
+                stacked = None if self._lacks(2 * STACK_PAIRS) else measure_stack(self.opened, wins, self.report)
             ending = {"spent": self.spent, "stacked": stacked and stacked.model_dump(mode="json")}
             self._journal.once("end", "", lambda: ending)
             self.notify("end", f"{len(wins)} wins; circle campaign --resume {self.opened.campaign.id}", "")
@@ -286,7 +301,7 @@ class Night:
                 journal = Journal(folder / "journal.sqlite")
                 runs += journal.count("run")
                 journal.close()
-        return runs, sum(step["seconds"] for step in self.opened.bodies("step"))
+        return runs, sum(self.opened.bodies("step"))
 
     def sessions(self) -> list[Opened]:
         """Return all sessions of the night, in the order in which they were started."""

@@ -41,7 +41,10 @@ def implementer(state: State, runtime: Runtime[Context]) -> State:
         context.workspace.keep(f"{branch(context, version)}-attempt{len(attempts)}", attempts[-1].commit)
     try:
         patch = context.workspace.commit_version(
-            branch(context, version), context.session.base, change.diff, f"{version.plan.title}\n\n{change.summary}"
+            branch(context, version),
+            context.session.base,
+            _on_the_base(context, change.diff),
+            f"{version.plan.title}\n\n{change.summary}",
         )
     except DiffRefused as refused:
         return {"versions": amended(state, **{**clean, "patch": None, "refused": str(refused)})}
@@ -50,6 +53,14 @@ def implementer(state: State, runtime: Runtime[Context]) -> State:
     versions = amended(state, **clean, patch=patch)
     context.report("patch", version=version.n, patch=patch)
     return documents.written({**state, "versions": versions}, context, f"Open the paper of version {version.n}")
+
+
+def _on_the_base(context: Context, diff: str) -> str:
+    """Carry a diff that was written for the person's commit over the wins that lie between it and the base."""
+    session, flags = context.session, context.target.flags.file
+    if not session.origin:
+        return diff
+    return context.workspace.carry(diff, session.origin, session.base, lambda path: path == flags)
 
 
 def branch(context: Context, version: Version) -> str:
