@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from agents.campaign.board import Board
 from agents.campaign.ideas import check, own_ideas, read_ideas
 from agents.campaign.night import Night
 from agents.campaign.record import OpenCampaign, start_campaign
@@ -39,7 +40,7 @@ def follow(opened: OpenCampaign, report: Reporter, notify: Notifier) -> tuple[di
     campaign = opened.campaign
     share = f"at most {campaign.confirmations} confirmations, which hold false wins in at most {campaign.error:.0%} of"
     report("campaign", text=f"{len(campaign.entries)} ideas, {campaign.hours:g} hours; {share} such nights")
-    night = Night(opened, report, notify)
-    night.run()
-    shown = document(night)
-    return shown, write(night, shown)
+    board = Board(opened)
+    Night(board, report, notify).run()
+    shown = document(board)
+    return shown, write(board, shown)

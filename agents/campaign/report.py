@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agents.campaign.night import Night, Seat
+from agents.campaign.board import Board, Seat
 from agents.campaign.stack import STACK_PAIRS
 from agents.records import Flag, Tried
 from agents.report.documents import template
@@ -13,15 +13,15 @@ from agents.report.canvas import canvas, svg
 _COLOURS = {"win": "#0072b2", "inconclusive": "#e69f00", "loss": "#999999", "invalid": "#cccccc"}
 
 
-def document(night: Night) -> dict[str, Any]:
+def document(board: Board) -> dict[str, Any]:
     """Return the campaign as one JSON document."""
-    opened, seats, (runs, seconds) = night.opened, night.seats(), night.cost()
+    opened, seats, (runs, seconds) = board.opened, board.seats(), board.cost()
     campaign, wins, ended = opened.campaign, opened.wins(), opened.journal.find("end", "")
     waiting = [seat for seat in seats if seat.waits]
     status = "awaiting_approval" if waiting else "stopped"
     if ended is not None:
         status = "victory" if wins else "concluded"
-    tried = [old for session in night.sessions() for old in session.summary().tried]
+    tried = [old for session in board.sessions() for old in session.summary().tried]
     return {
         "id": campaign.id,
         "status": status,
@@ -32,14 +32,19 @@ def document(night: Night) -> dict[str, Any]:
         "wins": [win.model_dump(mode="json") | {"switch": words(win.flags)} for win in wins],
         "stacked": ended["stacked"] if ended else None,
         "stack_pairs": STACK_PAIRS,
-        "branch": night.branch if wins else None,
+        "branch": board.branch if wins else None,
         "bundles": opened.bodies("bundle"),
         "confirmations": {
             "used": opened.journal.count("release"),
             "allowed": campaign.confirmations,
             "error": campaign.error,
         },
-        "cost": {"runs": runs, "hours": seconds / 3600, "allowed_hours": campaign.hours, "spent": night.spent or None},
+        "cost": {
+            "runs": runs,
+            "hours": seconds / 3600,
+            "allowed_hours": campaign.hours,
+            "spent": (ended or {}).get("spent") or None,
+        },
         "next": {
             "promising": [old.model_dump(mode="json") for old in _promising(tried)],
             "waiting": [{"idea": seat.entry.text, "session": _session(seat)} for seat in waiting],
@@ -48,12 +53,12 @@ def document(night: Night) -> dict[str, Any]:
     }
 
 
-def write(night: Night, shown: dict[str, Any]) -> str:
+def write(board: Board, shown: dict[str, Any]) -> str:
     """Write the page and its figure into the campaign's folder, and return the page."""
     text: str = template("campaign.md.j2").render(shown | {"figure": _measured(shown)})
-    (night.opened.folder / "report.md").write_text(text, encoding="utf-8")
+    (board.opened.folder / "report.md").write_text(text, encoding="utf-8")
     if _measured(shown):
-        (night.opened.folder / "effects.svg").write_text(_effects(_measured(shown)), encoding="utf-8")
+        (board.opened.folder / "effects.svg").write_text(_effects(_measured(shown)), encoding="utf-8")
     return text
 
 
