@@ -156,7 +156,7 @@ def test_the_error_budget_ends_the_night(plain: Path, tmp_path: Path) -> None:
         "A higher rate": "dropped",
     }
     assert [old["title"] for old in night["next"]["promising"]] == ["An intercept", "A higher rate"]
-    assert "confirmations of the night are used" in night["cost"]["spent"]
+    assert "confirmations of the night are used" in night["spent"]
     confirmed = [run for old in night["tried"] for run in journal(plain, old["session"], "run") if run["hidden"]]
     assert {run["stage"] for run in confirmed} == {"confirm"} and len(confirmed) == 32
     assert b"CIRCLE_EVENT=end" in (tmp_path / "note").read_bytes()
@@ -170,7 +170,7 @@ def test_a_night_without_room_trains_nothing(plain: Path) -> None:
         ended = circle(plain, *queue(plain, HIGHER), *limit)
         night = json.loads(ended.stdout)
         assert ended.returncode == 3 and night["cost"]["runs"] == 0 and night["next"]["left"] == ["A higher rate"]
-        assert "the next step may take" in night["cost"]["spent"]
+        assert "the next step may take" in night["spent"]
 
 
 def test_what_waits_for_a_person_is_left_waiting(plain: Path, pace: list[str], tmp_path: Path) -> None:

@@ -39,12 +39,8 @@ def document(board: Board) -> dict[str, Any]:
             "allowed": campaign.confirmations,
             "error": campaign.error,
         },
-        "cost": {
-            "runs": runs,
-            "hours": seconds / 3600,
-            "allowed_hours": campaign.hours,
-            "spent": (ended or {}).get("spent") or None,
-        },
+        "cost": {"runs": runs, "hours": seconds / 3600, "allowed_hours": campaign.hours},
+        "spent": (ended and ended["spent"]) or None,
         "next": {
             "promising": [old.model_dump(mode="json") for old in _promising(tried)],
             "waiting": [{"idea": seat.entry.text, "session": _session(seat)} for seat in waiting],
