@@ -143,6 +143,7 @@ def test_wins_stack_and_a_killed_night_goes_on(plain: Path, pace: list[str]) -> 
     assert git(plain, "status", "--porcelain") == "" and git(plain, "branch", "--show-current").strip() == "main"
 
 
+@pytest.mark.long
 def test_the_error_budget_ends_the_night(plain: Path, tmp_path: Path) -> None:
     """One confirmation is bought, and goes to the surest; the other idea is dropped, and told as promising."""
     note = f"cp /proc/self/environ {tmp_path / 'note'}"
