@@ -7,8 +7,8 @@ from typing import Any
 from agents.campaign.board import Board, Seat
 from agents.campaign.stack import STACK_PAIRS
 from agents.records import Flag, Tried
-from agents.report.documents import template
 from agents.report.canvas import canvas, svg
+from agents.report.documents import template
 
 _COLOURS = {"win": "#0072b2", "inconclusive": "#e69f00", "loss": "#999999", "invalid": "#cccccc"}
 
