@@ -19,6 +19,8 @@ from agents.statistics import interval
 MOST = 3
 NORMS, EXTRA_TIME, MEMORY = 1.2, 0.03, 1.1
 """What matters: a ratio of norms, a share of the step time, a ratio of peaks."""
+DIVERGED = 1e6
+"""A loss that no curve which is worth a word reaches."""
 STRETCHES = 8
 """Parts of a curve, over each of which the two arms' losses are compared."""
 BESIDE_THE_STEPS = {"set-up", "evaluation", "saving", "diagnosis"}
@@ -143,7 +145,7 @@ def _since(steps: Sequence[int], first: int) -> str:
 def _curve(pairs: Pairs) -> str | None:
     """Where the experiment's training loss is ahead of the baseline's, and where it is behind."""
     steps = min((run.loss_steps for pair in pairs for run in pair), key=len, default=())
-    pairs = [pair for pair in pairs if all(run.loss_steps == steps and len(run.losses) == len(steps) for run in pair)]
+    pairs = [pair for pair in pairs if all(run.loss_steps == steps and _told(run) for run in pair)]
     if not pairs or not steps:
         return None
     leads = [[a - b for a, b in zip(old.losses, new.losses, strict=True)] for old, new in pairs]
@@ -155,6 +157,11 @@ def _curve(pairs: Pairs) -> str | None:
     story = _story(signs, [(steps[a], steps[b - 1]) for a, b in spans], _start_of_cool_down(pairs))
     size = f", by {abs(fmean(means[-1])):.3f} at the end" if signs[-1] else ""
     return f"Panel 'training loss': the experiment's curve is {story}{size}." if story else None
+
+
+def _told(run: Run) -> bool:
+    """Whether a run's curve is whole, and not that of a run that diverged, which the verdict tells."""
+    return len(run.losses) == len(run.loss_steps) and all(abs(loss) < DIVERGED for loss in run.losses)
 
 
 def _start_of_cool_down(pairs: Pairs) -> int | None:

@@ -50,15 +50,15 @@ class Curves:
 
 
 class Diagnosis:
-    """Looks at a model before and after some of its updates; `earlier` are the curves of an interrupted part."""
+    """Looks at a model before and after some of its updates; a run that goes on sets the `curves` that it has."""
 
-    def __init__(self, model: nn.Module, steps: Iterable[int], earlier: Curves) -> None:
+    def __init__(self, model: nn.Module, steps: Iterable[int]) -> None:
         named = dict(model.named_parameters())
         groups = [group_of(name, parameter) for name, parameter in named.items()]
         self.groups, self.steps = list(dict.fromkeys(groups)), frozenset(steps)
         self.parameters: list[Tensor] = list(named.values())
         self.places = torch.tensor([self.groups.index(group) for group in groups], device=self.parameters[0].device)
-        self.curves = earlier
+        self.curves = Curves()
         self.before: list[Tensor] = []  # the weights before an update that is looked at, and none between them
         self.unread: list[tuple[int, float, Tensor]] = []
 

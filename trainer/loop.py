@@ -82,6 +82,8 @@ class Run:
             self.model.compile_blocks()
         self.network: Callable[..., Tensor] = world.wrap(self.model)
         self.optimizers = build_optimizers(self.model, self.configs, world)
+        looked_at = watched_steps(configs.steps, configs.eval_every) if world.leads else ()
+        self.diagnosis = Diagnosis(self.model, looked_at)
         self.history, self.watch, self.done = History(), Stopwatch(self.device), 0
         self.loss, self.train_loss = torch.tensor(0.0), 0.0  # of the last update, on the device; as it was last read
         earlier = self.resume() if configs.resume else None
@@ -91,8 +93,6 @@ class Run:
         if earlier is not None:
             self.setup_seconds += earlier.setup_seconds
             self.began -= earlier.wall_seconds
-        looked_at = watched_steps(configs.steps, configs.eval_every) if world.leads else ()
-        self.diagnosis = Diagnosis(self.model, looked_at, Curves(**earlier.curves) if earlier else Curves())
         self.batches = self.watch.passing("data", self.batches)
         self.watch.start()
 
@@ -224,7 +224,7 @@ class Run:
             for optimizer, saved in zip(self.optimizers, state.optimizers, strict=True):
                 optimizer.load_state_dict(saved)
             set_random_state(self.device, state.random[self.world.rank])
-            self.history = History(**state.history)
+            self.history, self.diagnosis.curves = History(**state.history), Curves(**state.curves)
         except (RuntimeError, ValueError, TypeError) as error:
             raise CheckpointError(
                 f"The training state in {self.output_dir} is that of other code; start anew without --resume."

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from trainer.config import PRESETS, Configs
-from trainer.diagnosis import LARGEST, Curves, Diagnosis, watched_steps
+from trainer.diagnosis import LARGEST, Diagnosis, watched_steps
 from trainer.loop import Run
 
 GROUPS = ["embedding", "gains", "attention 1", "feed-forward 1", "attention 2", "feed-forward 2", "head"]
@@ -66,7 +66,7 @@ def test_few_updates_are_looked_at(steps: int, eval_every: int) -> None:
 def test_what_is_not_finite_is_written_as_a_large_number() -> None:
     """And a parameter that no gradient reaches, as one that has none."""
     model = torch.nn.Linear(2, 2)
-    diagnosis = Diagnosis(model, (1,), Curves())
+    diagnosis = Diagnosis(model, (1,))
     model.weight.grad = torch.full((2, 2), torch.inf)
     diagnosis.look(1)
     diagnosis.look_again(1, 1.0)
