@@ -253,9 +253,10 @@ def test_a_session_of_this_repository_shows_it(tmp_path: Path, script: Callable[
     root = tmp_path / "target"
     root.mkdir()
     scratch_repository(root)
-    session = session_with(root, script, ("muon_lr", 0.03, 0.003), "--preset", "smoke")
+    session = session_with(root, script, ("muon_lr", 0.03, 0.3), "--preset", "smoke")
     paper, figure = paper_of(root, session)
     assert "v1-diagnosis.svg" in paper
-    assert any("relative update" in sentence for sentence in session["versions"][0]["verdict"]["diagnosis"])
+    norms = ("Panel 'gradient norm, ", "Panel 'relative update, ")
+    assert any(sentence.startswith(norms) for sentence in session["versions"][0]["verdict"]["diagnosis"])
     for panel in ("training loss", "time", "peak memory", "gradient norm, feed-forward 2", "relative update, head"):
         assert f">{panel}<" in figure, panel
