@@ -37,6 +37,7 @@ class Order:
 
     A run that is `alone` shares the machine with no other, so that its time counts. A model that is `checked` is asked
     more than its loss: whether it looks ahead, keeps state or sees its neighbours. `keep_weights` leaves its weights.
+    A run whose time counts is trained anew `beside` each commit that it is held against: the machine changes its speed.
     """
 
     arm: Arm
@@ -49,11 +50,13 @@ class Order:
     alone: bool = False
     checked: bool = False
     keep_weights: bool = False
+    beside: str = ""
 
     @property
     def key(self) -> str:
         """The name of the run that this order asks for: equal orders are one run."""
-        return digest([self.arm, self.stage, self.seed, self.commit, self.train_tokens, self.flags, self.splits])[:16]
+        run = [self.arm, self.stage, self.seed, self.commit, self.train_tokens, self.flags, self.splits, self.beside]
+        return digest(run)[:16]
 
 
 class Researcher(Protocol):

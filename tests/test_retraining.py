@@ -43,7 +43,7 @@ class Formula:
         )
 
 
-def conducted(ratio: float) -> tuple[list[Order], dict]:
+def conducted(ratio: float, commit: str = "new") -> tuple[list[Order], dict]:
     """Run the experiment of a version that is so much slower; return what it ordered and what it found."""
     laboratory = Formula(ratio)
     floor = laboratory.run([Order("baseline", "floor", seed, "base", TOKENS) for seed in range(1, 9)])
@@ -73,7 +73,7 @@ def conducted(ratio: float) -> tuple[list[Order], dict]:
         n=1,
         parent=None,
         plan=Plan(title="t", hypothesis="h", method="m", flags=(flag,), criteria="c"),
-        patch=Patch(branch="b", commit="new", diff_sha256="0", files=(), summary="s"),
+        patch=Patch(branch="b", commit=commit, diff_sha256="0", files=(), summary="s"),
     )
     baseline = Baseline(
         metric="loss", direction="min", n=8, mean=noise.mean, std=noise.std, key="k", reused=False, runs=tuple(floor)
@@ -122,3 +122,12 @@ def test_a_baseline_is_trained_as_long_where_in_doubt_and_before_a_win(
         assert found["equal_time_effect"]["mean"] == pytest.approx(left * GAIN, abs=0.003)
     else:
         assert "confirm" not in stages
+
+
+def test_each_version_is_timed_beside_a_baseline_of_its_own() -> None:
+    """The machine may have changed its speed since an earlier version's timing; losses are no matter of speed."""
+    ordered = [conducted(1.0, commit)[0] for commit in ("new", "newer")]
+    one, other = ({order.key for order in orders if order.arm == "baseline"} for orders in ordered)
+    timing = [order.key for orders in ordered for order in orders if (order.arm, order.stage) == ("baseline", "timing")]
+    assert len(set(timing)) == len(timing) == 8
+    assert one ^ other == set(timing)

@@ -75,12 +75,12 @@ def without_start(old: Sequence[Run], new: Sequence[Run]) -> tuple[list[float], 
 
 
 def _timed(trial: Trial, tokens: int) -> list[Run] | None:
+    """Train both arms turn about; the baseline again for each version, for the machine changes its speed."""
+    assert trial.version.patch is not None
+    here = trial.version.patch.commit
     arms: list[Arm] = ["baseline", "experiment", "experiment", "baseline"] * (TIMING_PAIRS // 2)
-    orders = [
-        replace(trial.order(arm, "timing", trial.floor.runs[index // 2].seed), train_tokens=tokens, alone=True)
-        for index, arm in enumerate(arms)
-    ]
-    return trial.train(orders)
+    orders = [trial.order(arm, "timing", trial.floor.runs[index // 2].seed) for index, arm in enumerate(arms)]
+    return trial.train([replace(order, train_tokens=tokens, alone=True, beside=here) for order in orders])
 
 
 def _by_arm(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
