@@ -284,7 +284,7 @@ def ideas_(
     if json_:
         print(json.dumps(found, indent=1))
     else:
-        print_ideas(found)
+        print_ideas(found, sought=bool(words))
 
 
 @app.command("list")

@@ -39,7 +39,7 @@ def print_session(shown: dict[str, Any]) -> None:
     print(f"spent     {spend['runs']} runs, {seconds}")
 
 
-def print_ideas(found: list[dict[str, Any]]) -> None:
+def print_ideas(found: list[dict[str, Any]], sought: bool) -> None:
     """Print what was tried, with what came of it and what it taught; whether it counts for the present code."""
     bases = {True: "the present code", False: "other code", None: "code that cannot be compared"}
     for tried in found:
@@ -54,7 +54,7 @@ def print_ideas(found: list[dict[str, Any]]) -> None:
         for lesson in tried["lessons"]:
             print(f"    {plain(lesson)}")
     if not found:
-        print("Nothing was tried that has these words.")
+        print("Nothing was tried that has these words." if sought else "Nothing was tried here yet.")
 
 
 def print_imported(figures: list[dict[str, Any]], together: dict[str, Any]) -> None:

@@ -29,6 +29,7 @@ def test_what_failed_is_remembered_and_not_tried_again(plain: Path, tmp_path: Pa
     (tmp_path / "catalogue" / "pace" / "idea.toml").write_text(PACE)
     start = ["start", "--turbo", "--researcher", f"catalogue:{tmp_path / 'catalogue'}"]
     assert json.loads(circle(plain, "ideas", "--json").stdout) == []
+    assert circle(plain, "ideas").stdout == "Nothing was tried here yet.\n"
     first = circle(plain, *start, "pace")
     assert first.returncode == 3 and "memory" not in first.stderr, first.stderr
     name = session_id(first.stderr)
