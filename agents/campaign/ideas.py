@@ -94,7 +94,8 @@ def _entry(file: Path, number: int, item: Any) -> Entry:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"Idea {number} of {file}: {where or 'the entry'}: {first['msg'].lower()}.") from error
+        told = f"{where or 'the entry'}: {first['msg'].lower()}; an idea may have {', '.join(_Written.model_fields)}"
+        raise UsageError(f"Idea {number} of {file}: {told}.") from error
     if bool(written.idea) == bool(written.flags):
         raise UsageError(f"Idea {number} of {file} needs either `idea`, in words, or `flags`, for a diff of your own.")
     if written.idea and (written.patch or written.ablations):
