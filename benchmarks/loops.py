@@ -35,12 +35,11 @@ from agents.statistics import (
     screen,
 )
 from benchmarks.bank.truth import SPLITS, Change, Floats, Idea, Truth
+from benchmarks.causes import CLOCK
 
 REPORTED, VISIBLE, HIDDEN = range(len(SPLITS))
 SHORT = 0.21
 """A short run's share of a whole one's tokens, as the cpu preset has it."""
-TIMING_NOISE = 0.01
-"""The deviation of the logarithm of a step time, alone on the machine."""
 LOOKS = BOUNDARIES["standard"]
 
 
@@ -241,7 +240,7 @@ class _Version:
         rng, effect = self.player.rng, self._effect
         assert effect is not None
         self.player.pay(2 * TIMING_PAIRS * SHORT)
-        noise = np.exp(TIMING_NOISE * rng.standard_normal((2, TIMING_PAIRS)))
+        noise = np.exp(CLOCK * rng.standard_normal((2, TIMING_PAIRS)))
         self.speed = ratio_interval((noise[0] * self.change.slowdown).tolist(), noise[1].tolist())
         timed: Interval | None = effect
         if self.speed.low > 1 or self.speed.mean > FREE_SLOWDOWN:

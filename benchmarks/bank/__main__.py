@@ -17,8 +17,9 @@ from typing import Any
 import torch
 
 from agents.statistics import interval
-from benchmarks.bank.runs import read_runs, time_all, train_all
+from benchmarks.bank.runs import time_all, train_all
 from benchmarks.bank.truth import SPLITS, Change, Truth, read_bank, read_truth
+from benchmarks.lines import read_runs
 from benchmarks.shapes import ROOT
 from benchmarks.verdict import table
 

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from agents.workspace import GitWorkspace
 from benchmarks.bank.arms import Arm, arms
+from benchmarks.lines import read_runs
 from benchmarks.shapes import ROOT
 from trainer.config import PRESETS
 
@@ -98,17 +99,6 @@ def _place(arm: Arm, ideas: Sequence[str]) -> int:
     if arm.kind == "cheat":
         return len(ideas)
     return 1 + ideas.index(idea) if idea in ideas else len(ideas) + 1
-
-
-def read_runs(file: Path) -> list[dict[str, Any]]:
-    """The runs that have ended; a line that a kill cut short is taken off the file."""
-    if not file.exists():
-        return []
-    text = file.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        file.write_text(whole, encoding="utf-8")
-    return [json.loads(line) for line in whole.splitlines()]
 
 
 def train_all(

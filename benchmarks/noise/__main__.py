@@ -14,10 +14,11 @@ from pathlib import Path
 import torch
 
 from agents.statistics import BOUNDARIES
+from benchmarks.lines import read_runs
 from benchmarks.noise.arms import ARMS, SHARES
 from benchmarks.noise.figure import draw
 from benchmarks.noise.rules import GAINS, false_wins, power
-from benchmarks.noise.runs import read_runs, tasks, train_all
+from benchmarks.noise.runs import tasks, train_all
 from benchmarks.noise.savings import averages, banks, controls, larger
 from benchmarks.noise.study import Study, noise, pairing, read_studies, write_compact
 from benchmarks.shapes import ROOT

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.lines import read_runs
 from benchmarks.noise.arms import ARMS, SHARES
 from trainer.config import PRESETS, Configs
 from trainer.data import Tokens, read_part, training_batches
@@ -128,17 +129,6 @@ def tasks(preset: str, seeds: int, data: Path, train_tokens: int | None = None) 
         for name, arm in ARMS.items():
             if (seed - 1) % arm.every == 0:
                 yield Task(preset, name, seed, data, train_tokens)
-
-
-def read_runs(path: Path) -> list[dict[str, Any]]:
-    """The finished runs of a file; a line that a kill cut short is taken off it."""
-    if not path.exists():
-        return []
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        path.write_text(whole, encoding="utf-8")
-    return [json.loads(line) for line in whole.splitlines()]
 
 
 def train_all(path: Path, wanted: Iterator[Task], workers: int) -> int:

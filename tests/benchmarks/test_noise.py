@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.lines import read_runs
 from benchmarks.noise import __main__ as command
 from benchmarks.noise import rules, savings
 from benchmarks.noise.arms import ARMS
-from benchmarks.noise.runs import read_runs, tasks, train_all
+from benchmarks.noise.runs import tasks, train_all
 from benchmarks.noise.study import Study, hidden, read_studies, write_compact
 from benchmarks.shapes import prepare_data
 from trainer.config import PRESETS

@@ -13,8 +13,9 @@ import pytest
 
 from benchmarks.bank.__main__ import keep
 from benchmarks.bank.arms import DEAD_FLAG, Arm, arms
-from benchmarks.bank.runs import Nursery, Task, read_runs, tasks
+from benchmarks.bank.runs import Nursery, Task, tasks
 from benchmarks.bank.truth import SPLITS, Change, Idea, Truth, read_truth
+from benchmarks.lines import read_runs
 from benchmarks.loops import LOOPS, Player, play
 
 study = importlib.import_module("benchmarks.yield")
