@@ -44,6 +44,20 @@ def copied(run: Run, others: Iterable[Run]) -> str | None:
     return f"its weights are, byte for byte, those of the {twin.arm}'s {twin.stage} run with seed {twin.seed}"
 
 
+def other_tokens(before: Run, after: Run) -> str | None:
+    """Say that the runs of a pair had other numbers of tokens to train on, or to be scored on, or None.
+
+    Both numbers are the trusted side's own; where it has none there is nothing to compare.
+    """
+    for what, old, new in (
+        ("trained on", before.tokens_served, after.tokens_served),
+        ("was scored on", before.tokens_scored, after.tokens_scored),
+    ):
+        if old is not None and new is not None and old != new:
+            return f"it {what} {new:,} tokens and its pair's baseline on {old:,}"
+    return None
+
+
 def too_little_work(run: Run, others: Iterable[Run]) -> str | None:
     """Say that a run claims the baseline's steps for a fraction of its work, in CPU and in wall seconds, or None.
 

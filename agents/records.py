@@ -311,6 +311,7 @@ class Experiment(Record):
     visible_effect: Interval | None = None
     speed_ratio: Interval | None = None
     memory_ratio: float | None = None
+    parameter_ratio: float | None = None
     kappa: float | None = None
     equal_time_effect: Interval | None = None
     retrained: bool = False

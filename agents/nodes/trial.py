@@ -10,7 +10,7 @@ from typing import Literal
 from agents.budget import affords
 from agents.errors import BaselineRefused
 from agents.nodes.regression import charge
-from agents.plausibility import copied, implausible, too_little_work
+from agents.plausibility import copied, implausible, other_tokens, too_little_work
 from agents.ports import Context, Order, Switches, switched
 from agents.records import Arm, Baseline, Ending, Experiment, Flag, Interval, Pair, Run, Split, Stage, Version
 from agents.state import State, spend_of, versions_of
@@ -93,7 +93,7 @@ class Trial:
     def _believed(self, before: Run, after: Run, stage: PairStage) -> Run:
         """Return the experiment's run of a pair, refused if no honest run could be like it."""
         old, new = _metric(before, stage), _metric(after, stage)
-        doubt = copied(after, [*self.floor.runs, *self.runs])
+        doubt = copied(after, [*self.floor.runs, *self.runs]) or other_tokens(before, after)
         if doubt is None and old is not None and new is not None and self.context.target.evaluation.model:
             doubt = implausible(old, new, self.floor.std)
         if doubt is None:
@@ -134,6 +134,15 @@ class Trial:
         return Floor(self.floor.n, self.floor.mean, self.floor.std)
 
     @property
+    def parameter_ratio(self) -> float | None:
+        """The experiment's number of parameters over the baseline's, as the evaluator counted them."""
+        old, new = (
+            next((run.parameters for run in runs if run.parameters), None)
+            for runs in (self.floor.runs, [run for run in self.runs if run.arm == "experiment"])
+        )
+        return new / old if old and new else None
+
+    @property
     def survives(self) -> bool:
         """Whether the screen let the version on: promising, which claims nothing."""
         return screen(self.gains["screen"], self.floor.std) == "survives"
@@ -170,6 +179,7 @@ class Trial:
             visible_effect=self.visible_effect,
             speed_ratio=self.speed,
             memory_ratio=self.memory,
+            parameter_ratio=self.parameter_ratio,
             kappa=self.kappa,
             equal_time_effect=self.timed,
             retrained=self.retrained,
