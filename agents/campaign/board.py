@@ -51,12 +51,12 @@ class Board:
     _known: dict[str, tuple[Status, Held | None]] = field(default_factory=dict)
 
     def seats(self) -> list[Seat]:
-        """Return the ideas on the present baseline, in the order of the queue, and the bundle at the end."""
+        """Return the bundle if there is one, and the ideas on the present baseline in the order of the queue."""
         names = self.journal.find("round", str(self.round))
         everything = [str(index) for index in range(len(self.opened.campaign.entries))]
         found = [self.seat(name) for name in (everything if names is None else names)]
         bundled = self.journal.find(BUNDLE, str(self.round))
-        return [*found, self.seat(BUNDLE)] if bundled and bundled["members"] else found
+        return [self.seat(BUNDLE), *found] if bundled and bundled["members"] else found
 
     def seat(self, name: str) -> Seat:
         """Return how an idea, by its number in the queue, or the bundle stands."""

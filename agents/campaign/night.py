@@ -6,6 +6,9 @@
    was promising is screened again on top of it; an idea that failed goes on with its next version.
 4. Where nothing is held, the ideas that failed are revised, in the order of the queue; at last, gains that were too
    small to be proved one by one are judged as one bundle.
+
+Before an idea is started, the runs that judge what is held are set aside. Where they do not suffice to confirm each
+of several by itself, what is held is judged as one bundle.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from dataclasses import dataclass, replace
 
 from agents.budget import confirmation_runs, screening_runs
 from agents.campaign.board import BUNDLE, Board, Seat
-from agents.campaign.bundle import Bundle, bundle_of, unproved
+from agents.campaign.bundle import Bundle, bundle_of, member_of
 from agents.campaign.record import Win
 from agents.campaign.stack import STACK_PAIRS, measure_stack
 from agents.drive import drive
@@ -69,10 +72,15 @@ class Night:
         if not self.board.confirmations_left:
             self.spent = "All confirmations of the night are used."
             return False
+        turns = [seat for seat in held if seat.held and seat.held.held == "confirmation"]
         if fresh := next((seat for seat in seats if seat.fresh), None):
-            return self._affords(screening_runs(any(seat.opened for seat in seats))) and self._start(fresh)
-        if turns := [seat for seat in held if seat.held and seat.held.held == "confirmation"]:
-            return self._release(max(turns, key=lambda seat: (seat.held and seat.held.t) or 0.0))
+            screening = screening_runs(any(seat.opened for seat in seats))
+            if self._affords(screening + self._judging_runs(len(turns))):
+                return self._start(fresh)
+            if not turns:
+                return False
+        if turns:
+            return self._judge(turns)
         if held:
             return self._affords(screening_runs(floor=True)) and self._go_on(held[0])
         return not any(seat.waits for seat in seats) and self._bundle(seats)
@@ -120,6 +128,22 @@ class Night:
         budget, limit = campaign.options.budget, campaign.options.budget.max_runs
         hours = max(0.0, campaign.hours - seconds / 3600)
         return budget.model_copy(update={"max_runs": limit and limit - used, "max_hours": hours})
+
+    def _judging_runs(self, held: int) -> int:
+        """The most runs that it takes to judge so many versions that are held, all at once."""
+        confidence = self.board.opened.campaign.options.confidence
+        if held < 2:
+            return held * confirmation_runs(confidence, 0, 0)
+        return screening_runs(floor=True) + confirmation_runs(confidence, held, 0)
+
+    def _judge(self, turns: list[Seat]) -> bool:
+        """Confirm the surest; what cannot be confirmed one by one goes together, if the night has not tried that."""
+        if bundle := next((seat for seat in turns if seat.name == BUNDLE), None):
+            return self._release(bundle)
+        each = self._judging_runs(1) + screening_runs(floor=True)
+        if len(turns) > 1 and not self._affords(len(turns) * each) and self._bundle(turns):
+            return True
+        return self._release(max(turns, key=lambda seat: (seat.held and seat.held.t) or 0.0))
 
     def _release(self, seat: Seat) -> bool:
         """Give a held version one of the night's confirmations."""
@@ -187,7 +211,7 @@ class Night:
             if seat.held:
                 self._go_on(seat, DROP)
         number, state = self.board.round, won.opened.state()
-        names = [seat.name for seat in self.board.seats() if self._comes_again(seat)]
+        names = [seat.name for seat in self.board.seats() if self._comes_again(seat, self._members(won))]
         self.board.journal.once("round", str(number + 1), lambda: names)
         victory, version = state["victory"], current(state)
         assert victory is not None and version.patch is not None
@@ -204,9 +228,14 @@ class Night:
         self._say(f"{win.title} is on in both arms from now on; ideas that come again: {len(names)}")
         self.notify("victory", f"{win.title}: {win.effect:+.4g}.", win.session)
 
-    def _comes_again(self, seat: Seat) -> bool:
-        """Whether an idea is tried on top of a win: it waited, was held, or had not been started."""
-        if seat.name == BUNDLE or seat.refused or seat.status == "victory":
+    def _members(self, won: Seat) -> tuple[str, ...]:
+        if won.name != BUNDLE:
+            return (won.name,)
+        return Bundle.model_validate(self.board.journal.find(BUNDLE, str(self.board.round))).ideas
+
+    def _comes_again(self, seat: Seat, won: tuple[str, ...]) -> bool:
+        """Whether an idea is tried on top of what won: it waited, was held, or had not been started."""
+        if seat.name == BUNDLE or seat.refused or seat.status == "victory" or seat.name in won:
             return False
         if seat.opened is None or seat.waits:
             return True
@@ -215,19 +244,18 @@ class Night:
         return not seat.entry.flags or all(old.outcome == "inconclusive" for old in seat.opened.summary().tried)
 
     def _bundle(self, seats: list[Seat]) -> bool:
-        """Put the gains that were not proved one by one together, if there are two that apply together."""
-        campaign, number = self.board.opened.campaign, str(self.board.round)
+        """Start a bundle of what these ideas hold, if two apply together and this baseline has had none."""
+        number = str(self.board.round)
         if self.board.journal.find(BUNDLE, number) is not None:
             return False
-        found = [member for seat in seats if seat.opened and (member := unproved(seat.opened))]
-        runs = screening_runs(floor=True) + confirmation_runs(campaign.options.confidence, len(found), 0)
-        if len(found) < 2 or not self._affords(runs):
+        found = [member for seat in seats if (member := member_of(seat))]
+        if len(found) < 2 or not self._affords(self._judging_runs(len(found))):
             return False
         made = bundle_of(self.board.opened.home.workspace, self.board.target, self.board.base, found)
         self.board.journal.once(BUNDLE, number, lambda: made.model_dump(mode="json"))
         for title, why in made.left_out.items():
             self._say(f"not in the bundle: {title} ({why})")
-        return bool(made.members)
+        return bool(made.members) and self._start(self.board.seat(BUNDLE))
 
     def _close(self) -> None:
         """End the night, unless something that could still be afforded waits for a person; keep what was won."""

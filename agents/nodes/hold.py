@@ -9,7 +9,7 @@ from langgraph.types import interrupt
 from agents.ports import Context
 
 GO_ON, DROP = "go on", "drop"
-DROPPED = "Better ideas of the campaign had the runs."
+DROPPED = "Better ideas of the campaign had the runs, or a bundle that it is a part of."
 
 
 def has_its_turn(
