@@ -17,6 +17,8 @@ _REGRESSION_RUNS = 3
 _EQUAL_TIME_RUNS = SCREEN[0].n + SCREEN[-1].n
 LONGEST_CHECK = 2 * REPORT_PAIRS
 """Pairs of an ablation or a scale whose first pairs leave it open."""
+MOST_HELD = 4
+"""How many ideas of a campaign are held before their confirmation while others are left to be screened."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,13 @@ def confirmation_runs(confidence: Confidence, ablations: int, scales: int) -> in
     """The most runs of a confirmation, and of what follows a win."""
     checks = LONGEST_CHECK * (ablations + 2 * scales) + 2 * REPORT_PAIRS * (ablations > 0)
     return 2 * (BOUNDARIES[confidence][-1].n + REPORT_PAIRS) + SCREEN[-1].n + checks
+
+
+def judging_runs(confidence: Confidence, held: int) -> int:
+    """The most runs that it takes to judge so many versions of a campaign that are held, all at once."""
+    if held < 2:
+        return held * confirmation_runs(confidence, 0, 0)
+    return screening_runs(floor=True) + confirmation_runs(confidence, held, 0)
 
 
 def exhausted(state: State) -> str | None:

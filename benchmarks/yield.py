@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from multiprocessing import Pool
 from pathlib import Path
 
@@ -21,8 +22,9 @@ import numpy as np
 
 from agents.statistics import interval
 from benchmarks.bank.figure import Point, draw
+from benchmarks.bank.player import HIDDEN, Claim, Player, play
 from benchmarks.bank.truth import Idea, Truth, read_truth
-from benchmarks.loops import HIDDEN, LOOPS, Claim, Player, play
+from benchmarks.loops import LOOPS
 from benchmarks.shapes import ROOT
 from benchmarks.verdict import table
 
@@ -43,7 +45,7 @@ HEAD = [
 
 @dataclass(frozen=True)
 class Score:
-    """What a session's claims are worth by the time that so many runs are spent; gains in sigmas."""
+    """What a session's claims are worth; gains in sigmas. `true` counts useful ideas, a bundle's one by one."""
 
     gain: float
     timed: float
@@ -54,7 +56,7 @@ class Score:
 
 
 def stream(truth: Truth, share: float, rng: np.random.Generator) -> Iterator[Idea]:
-    """Ideas without end: a useful one with probability `share`; each is as new, however often it is drawn."""
+    """Ideas without end: a useful one with probability `share`; what failed is as new, however often it is drawn."""
     while True:
         ideas = truth.useful_ideas if rng.random() < share else truth.useless_ideas
         yield ideas[rng.integers(len(ideas))]
@@ -65,23 +67,17 @@ def replicates(claim: Claim, rng: np.random.Generator) -> bool:
     return not claim.change.void and interval(claim.change.draw(rng, FRESH)[:, HIDDEN].tolist(), 0.90).low > 0
 
 
-def session(truth: Truth, share: float, loop: str, seed: int) -> list[Score]:
-    """One session of a loop, scored at each budget."""
+def session(truth: Truth, share: float, loop: str, budget: int, seed: int) -> Score:
+    """One session of a loop with so many runs."""
     ideas, chance, neutral = (np.random.default_rng((seed, number)) for number in range(3))
-    claims = play(LOOPS[loop], Player(truth, stream(truth, share, ideas), chance, BUDGETS[-1]))
-    again = [replicates(claim, neutral) for claim in claims]
-    return [_score(truth, claims, again, budget) for budget in BUDGETS]
-
-
-def _score(truth: Truth, claims: Sequence[Claim], again: Sequence[bool], budget: float) -> Score:
-    made = [(claim, held) for claim, held in zip(claims, again, strict=True) if claim.spent <= budget]
+    claims = play(LOOPS[loop], Player(truth, stream(truth, share, ideas), chance, budget))
     return Score(
-        gain=sum(claim.change.gain for claim, _ in made) / truth.sigma,
-        timed=sum(truth.gain_at_equal_time(claim.change) for claim, _ in made) / truth.sigma,
-        said=sum(claim.said for claim, _ in made) / truth.sigma,
-        claims=len(made),
-        replicated=sum(held for _, held in made),
-        true=sum(truth.useful(claim.change) for claim, _ in made),
+        gain=sum(claim.change.gain for claim in claims) / truth.sigma,
+        timed=sum(truth.gain_at_equal_time(claim.change) for claim in claims) / truth.sigma,
+        said=sum(claim.said for claim in claims) / truth.sigma,
+        claims=len(claims),
+        replicated=sum(replicates(claim, neutral) for claim in claims),
+        true=sum(truth.useful(part) for claim in claims for part in claim.change.parts),
     )
 
 
@@ -128,11 +124,9 @@ class Cell:
 def cells(truth: Truth, sessions: int) -> Iterator[Cell]:
     """Every loop at every share and budget, on the same streams."""
     with Pool() as pool:
-        for share in SHARES:
-            for loop in LOOPS:
-                found = pool.starmap(session, [(truth, share, loop, seed) for seed in range(sessions)], chunksize=16)
-                for budget, scores in zip(BUDGETS, zip(*found, strict=True), strict=True):
-                    yield Cell(share, budget, loop, scores)
+        for share, loop, budget in product(SHARES, LOOPS, BUDGETS):
+            every = [(truth, share, loop, budget, seed) for seed in range(sessions)]
+            yield Cell(share, budget, loop, tuple(pool.starmap(session, every, chunksize=16)))
 
 
 def main() -> None:

@@ -8,7 +8,7 @@
    small to be proved one by one are judged as one bundle.
 
 Before an idea is started, the runs that judge what is held are set aside. Where they do not suffice to confirm each
-of several by itself, what is held is judged as one bundle.
+by itself, or where MOST_HELD are held and ideas are left, what is held is judged as one bundle.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from agents.budget import confirmation_runs, screening_runs
+from agents.budget import MOST_HELD, confirmation_runs, judging_runs, screening_runs
 from agents.campaign.board import BUNDLE, Board, Seat
 from agents.campaign.bundle import Bundle, bundle_of, member_of
 from agents.campaign.record import Win
@@ -30,7 +30,7 @@ from agents.errors import BaselineRefused, CircleError, DiffRefused, Interrupted
 from agents.nodes.hold import DROP, GO_ON
 from agents.notify import Notifier
 from agents.ports import Reporter
-from agents.records import Budget
+from agents.records import Budget, Confidence
 from agents.session import Opened, Place, start
 from agents.state import current
 
@@ -75,12 +75,13 @@ class Night:
         turns = [seat for seat in held if seat.held and seat.held.held == "confirmation"]
         if fresh := next((seat for seat in seats if seat.fresh), None):
             screening = screening_runs(any(seat.opened for seat in seats))
-            if self._affords(screening + self._judging_runs(len(turns))):
+            room = self._affords(screening + judging_runs(self._confidence, len(turns)))
+            if room and len(turns) < MOST_HELD:
                 return self._start(fresh)
             if not turns:
                 return False
         if turns:
-            return self._judge(turns)
+            return self._judge(turns, hurried=fresh is not None)
         if held:
             return self._affords(screening_runs(floor=True)) and self._go_on(held[0])
         return not any(seat.waits for seat in seats) and self._bundle(seats)
@@ -129,19 +130,12 @@ class Night:
         hours = max(0.0, campaign.hours - seconds / 3600)
         return budget.model_copy(update={"max_runs": limit and limit - used, "max_hours": hours})
 
-    def _judging_runs(self, held: int) -> int:
-        """The most runs that it takes to judge so many versions that are held, all at once."""
-        confidence = self.board.opened.campaign.options.confidence
-        if held < 2:
-            return held * confirmation_runs(confidence, 0, 0)
-        return screening_runs(floor=True) + confirmation_runs(confidence, held, 0)
-
-    def _judge(self, turns: list[Seat]) -> bool:
-        """Confirm the surest; what cannot be confirmed one by one goes together, if the night has not tried that."""
+    def _judge(self, turns: list[Seat], hurried: bool) -> bool:
+        """Confirm the surest, or all together where that is hurried or the limits have no room for one by one."""
         if bundle := next((seat for seat in turns if seat.name == BUNDLE), None):
             return self._release(bundle)
-        each = self._judging_runs(1) + screening_runs(floor=True)
-        if len(turns) > 1 and not self._affords(len(turns) * each) and self._bundle(turns):
+        each = judging_runs(self._confidence, 1) + screening_runs(floor=True)
+        if len(turns) > 1 and (hurried or not self._affords(len(turns) * each)) and self._bundle(turns):
             return True
         return self._release(max(turns, key=lambda seat: (seat.held and seat.held.t) or 0.0))
 
@@ -150,7 +144,7 @@ class Night:
         assert seat.opened and seat.held
         campaign, left = self.board.opened.campaign, self.board.confirmations_left
         plan = current(seat.opened.state()).plan
-        runs = confirmation_runs(campaign.options.confidence, len(plan.ablations), len(campaign.options.scales))
+        runs = confirmation_runs(self._confidence, len(plan.ablations), len(campaign.options.scales))
         if not self._affords(runs):
             return False
         self.board.journal.once("release", seat.key, lambda: {"t": seat.held and seat.held.t})
@@ -249,7 +243,7 @@ class Night:
         if self.board.journal.find(BUNDLE, number) is not None:
             return False
         found = [member for seat in seats if (member := member_of(seat))]
-        if len(found) < 2 or not self._affords(self._judging_runs(len(found))):
+        if len(found) < 2 or not self._affords(judging_runs(self._confidence, len(found))):
             return False
         made = bundle_of(self.board.opened.home.workspace, self.board.target, self.board.base, found)
         self.board.journal.once(BUNDLE, number, lambda: made.model_dump(mode="json"))
@@ -289,6 +283,10 @@ class Night:
             next_ = f"the next step may take {runs * each / 3600:.2f}"
             return f"{seconds / 3600:.2f} of {hours:g} hours are used, and {next_}."
         return ""
+
+    @property
+    def _confidence(self) -> Confidence:
+        return self.board.opened.campaign.options.confidence
 
     def _say(self, text: str) -> None:
         self.report("campaign", text=text)

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 STYLES = {  # Okabe & Ito's colours, which the colour-blind can tell apart
     "keep if lower": ("#D55E00", "--"),
     "keep if lower twice (the fair rival)": ("#E69F00", "--"),
+    "the fair rival, by the clock": ("#F0E442", "--"),
     "2 sigma below the floor": ("#CC79A7", "--"),
     "Circle without screening": ("#56B4E9", ":"),
     "Circle without revision": ("#009E73", ":"),
     "Circle": ("#0072B2", "-"),
+    "Circle's campaign": ("#000000", "-"),
     "an oracle": ("#999999", "-"),
 }
 

@@ -41,6 +41,17 @@ class Change:
     answers: tuple[Cause, ...] = ()
     ablations: int = 0
     stopped_by: str = ""
+    members: tuple[Change, ...] = ()
+
+    @property
+    def idea(self) -> str:
+        """The name of the idea that it is a variant of."""
+        return self.name.partition("/")[0]
+
+    @property
+    def parts(self) -> tuple[Change, ...]:
+        """The members of a bundle; any other change alone."""
+        return self.members or (self,)
 
     @cached_property
     def mean(self) -> Floats:
@@ -100,8 +111,8 @@ class Truth:
         return change.gain - self.kappa * math.log(change.slowdown)
 
     def useful(self, change: Change) -> bool:
-        """Whether it truly gains half a sigma or more, and something at equal time."""
-        return change.gain >= USEFUL * self.sigma and self.gain_at_equal_time(change) > 0
+        """Whether it is no cheat and truly gains half a sigma or more, and something at equal time."""
+        return change.kind == "idea" and change.gain >= USEFUL * self.sigma and self.gain_at_equal_time(change) > 0
 
     @cached_property
     def useful_ideas(self) -> tuple[Idea, ...]:

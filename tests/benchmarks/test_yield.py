@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,11 @@ import pytest
 
 from benchmarks.bank.__main__ import keep
 from benchmarks.bank.arms import DEAD_FLAG, Arm, arms
+from benchmarks.bank.player import Player, play
 from benchmarks.bank.runs import Nursery, Task, tasks
 from benchmarks.bank.truth import SPLITS, Change, Idea, Truth, read_truth
 from benchmarks.lines import read_runs
-from benchmarks.loops import LOOPS, Player, play
+from benchmarks.loops import LOOPS
 
 study = importlib.import_module("benchmarks.yield")
 SEEDS, SIGMA = 16, 0.01
@@ -39,7 +40,7 @@ def truth() -> Truth:
     cheat.gains[:, SPLITS.index("reported")] += 20 * SIGMA
     ideas = (
         Idea("good", (change("good", 3),)),
-        Idea("slow", (change("slow", 2, slowdown=1.5), change("fast", 2, answers=("system",)))),
+        Idea("slow", (change("slow/first", 2, slowdown=1.5), change("slow/fast", 2, answers=("system",)))),
         Idea("harm", (change("harm", -2),)),
         Idea("nothing", (change("nothing", 0, kind="null"),)),
         Idea("cheat", (cheat,)),
@@ -48,12 +49,19 @@ def truth() -> Truth:
 
 
 def claims(truth: Truth, loop: str, name: str, budget: float = 300) -> list[str]:
-    """What a loop keeps that is given one idea over and over."""
+    """What a loop keeps that is given one idea over and over, each as new."""
     idea = next(idea for idea in truth.ideas if idea.name == name)
-    player = Player(truth, repeat(idea), np.random.default_rng(1), budget)
+    player = Endless(truth, repeat(idea), np.random.default_rng(1), budget)
     kept = play(LOOPS[loop], player)
     assert all(claim.spent <= budget for claim in kept) and budget - 60 < player.spent <= budget
-    return [claim.change.name for claim in kept]
+    return [part.name for claim in kept for part in claim.change.parts]
+
+
+class Endless(Player):
+    """A player whose ideas gain again each time that they are proposed."""
+
+    def keep(self, change: Change) -> None:
+        """Nothing is in."""
 
 
 def test_draws_have_the_moments_of_the_bank() -> None:
@@ -83,27 +91,43 @@ def test_a_loop_that_keeps_what_is_lower_keeps_noise_and_cheats(truth: Truth) ->
 
 
 def test_circle_keeps_neither_noise_nor_cheats_nor_harm(truth: Truth) -> None:
-    for name in ("nothing", "cheat", "harm"):
-        assert not claims(truth, "Circle", name)
+    for loop in ("Circle", "Circle's campaign"):
+        for name in ("nothing", "cheat", "harm"):
+            assert not claims(truth, loop, name)
     assert set(claims(truth, "Circle", "good")) == {"good"}
 
 
 def test_revision_answers_a_failure_by_system(truth: Truth) -> None:
     """The second version is what wins; without revision nothing does."""
-    assert set(claims(truth, "Circle", "slow")) == {"fast"}
+    assert set(claims(truth, "Circle", "slow")) == {"slow/fast"}
     assert not claims(truth, "Circle without revision", "slow")
 
 
 def test_sessions_are_scored_at_every_budget(truth: Truth) -> None:
-    """More runs never take a claim away, an oracle's claims are all true, and void claims never replicate."""
+    """An idea is kept once, an oracle's claims are all true, and void claims never replicate."""
     for loop in LOOPS:
-        scores = study.session(truth, 0.3, loop, seed=3)
-        assert [score.claims for score in scores] == sorted(score.claims for score in scores)
-        assert all(score.true <= score.claims and score.replicated <= score.claims for score in scores)
-    assert all(score.true == score.claims > 0 for score in study.session(truth, 0.3, "an oracle", seed=3))
-    cheats = Truth(truth.base, 0.2, truth.stretched, tuple(i for i in truth.ideas if i.name in ("good", "cheat")))
-    (*_, last) = study.session(cheats, 0.02, "keep if lower", seed=3)
-    assert last.replicated <= last.true < last.claims / 2
+        scores = [study.session(truth, 0.3, loop, budget, seed=3) for budget in study.BUDGETS]
+        assert all(score.replicated <= score.claims and score.true <= 2 for score in scores), loop
+        assert all(score.said > 0 for score in scores if score.claims)
+    assert study.session(truth, 0.3, "an oracle", 500, seed=3).claims == 2
+    cheat = next(idea for idea in truth.ideas if idea.name == "cheat")
+    lies = play(LOOPS["keep if lower"], Endless(truth, repeat(cheat), np.random.default_rng(1), 50))
+    assert not any(study.replicates(claim, np.random.default_rng(2)) for claim in lies) and len(lies) == 49
+
+
+def test_a_night_judges_together_what_it_holds(truth: Truth) -> None:
+    """At four, or where few runs are left; what is held is not proposed again, and no claim has an idea twice."""
+    gains = (("a", 3), ("b", 2.5), ("c", 3), ("d", 3.5), ("e", 4))
+    ideas = [Idea(name, (change(f"{name}/only", gain),)) for name, gain in gains]
+    harm = next(idea for idea in truth.ideas if idea.name == "harm")
+
+    def night(budget: float) -> list[list[str]]:
+        player = Player(truth, chain(ideas, ideas, repeat(harm)), np.random.default_rng(1), budget)
+        return [[part.idea for part in claim.change.parts] for claim in play(LOOPS["Circle's campaign"], player)]
+
+    few, many = night(130), night(600)
+    assert sorted(few[0]) == ["a", "b"]
+    assert [sorted(names) for names in many] == [["a", "b", "c", "d"], ["e"]]
 
 
 def test_the_bank_trains_each_arm_in_its_own_tree(tmp_path: Path) -> None:

@@ -1,0 +1,269 @@
+"""Circle's graph and its campaign, played on the truth bank with the rule of agents/statistics.py."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from statistics import fmean, stdev
+
+import numpy as np
+
+from agents.budget import FLOOR_SEEDS, MOST_HELD, REPORT_PAIRS, TIMING_PAIRS, judging_runs, screening_runs
+from agents.nodes.timing import STRETCH
+from agents.records import Cause, Confidence, Interval, Verdict
+from agents.statistics import (
+    BOUNDARIES,
+    FREE_SLOWDOWN,
+    LEVEL,
+    SCREEN,
+    Evidence,
+    Floor,
+    confirm,
+    confirmations_within,
+    equal_time,
+    interval,
+    judge,
+    kappa,
+    kappa_margin,
+    near_zero,
+    ratio_interval,
+    screen,
+    t_statistic,
+)
+from benchmarks.bank.player import HIDDEN, VISIBLE, Claim, Player
+from benchmarks.bank.truth import Change, Truth
+from benchmarks.causes import CLOCK
+
+SHORT = 0.21
+"""A short run's share of a whole one's tokens, as the cpu preset has it."""
+CONFIDENCE: Confidence = "standard"
+LOOKS = BOUNDARIES[CONFIDENCE]
+NIGHT = 0.05
+"""How often a night of useless ideas may claim a win, which its confirmations follow from."""
+
+
+def circle(player: Player, *, screens: bool = True, revises: bool = True) -> Iterator[Claim]:
+    """The graph on one idea after the other: floor, then the versions of each, and a new floor after a win."""
+    floor = _floor(player)
+    for idea in player.fresh():
+        left = list(idea.changes)
+        change: Change | None = left.pop(0)
+        while change is not None:
+            verdict = _Version(player, floor, change, screens).verdict()
+            if verdict.outcome == "win":
+                yield from _claim(player, change)
+                floor = _floor(player)
+                break
+            change = _answer(left, verdict.cause) if revises else None
+
+
+def without_screen(player: Player) -> Iterator[Claim]:
+    """The graph, but every change that is not wrong goes on to the confirmation."""
+    return circle(player, screens=False)
+
+
+def without_revision(player: Player) -> Iterator[Claim]:
+    """The graph, but an idea that fails is not revised."""
+    return circle(player, revises=False)
+
+
+def campaign(player: Player) -> Iterator[Claim]:
+    """A night whose queue outlasts it, so that no idea is revised: agents/campaign/night.py without the person."""
+    night = _Night(player, _floor(player))
+    for idea in player.fresh():
+        if idea.name in night.ideas:
+            continue
+        while night.is_due():
+            won = night.judge()
+            if won is not None:
+                yield from _claim(player, won)
+                night.go_on(_floor(player))
+        if not night.confirmations:
+            return
+        night.screen(idea.changes[0])
+
+
+@dataclass
+class _Night:
+    """What is held before its confirmation on the present baseline, and how many confirmations are left."""
+
+    player: Player
+    floor: Floor
+    held: list[_Version] = field(default_factory=list)
+    confirmations: int = confirmations_within(NIGHT, CONFIDENCE)
+
+    @property
+    def ideas(self) -> set[str]:
+        """What is held; what does nothing stands for ever new ideas."""
+        return {version.change.idea for version in self.held if version.change.kind != "null"}
+
+    def screen(self, change: Change) -> None:
+        """Take a change as far as its confirmation."""
+        version = _Version(self.player, self.floor, change)
+        if version.is_held():
+            self.held.append(version)
+
+    def is_due(self) -> bool:
+        """Whether what is held is judged before another idea is screened."""
+        room = self.player.affords(screening_runs(True) + judging_runs(CONFIDENCE, len(self.held)))
+        return bool(self.held) and (len(self.held) >= MOST_HELD or not room)
+
+    def judge(self) -> Change | None:
+        """All that is held, if it is confirmed; else the first that is, and what came before it is gone."""
+        self.held.sort(key=lambda version: version.t, reverse=True)
+        if len(self.held) > 1:
+            bundle = _Version(self.player, self.floor, together(self.player.truth, [old.change for old in self.held]))
+            if bundle.is_held() and self._confirms(bundle):
+                self.held = []
+                return bundle.change
+        while self.held:
+            version = self.held.pop(0)
+            if self._confirms(version):
+                return version.change
+        return None
+
+    def go_on(self, floor: Floor) -> None:
+        """Screen what is still held once more, on top of a win."""
+        again, self.held, self.floor = self.held, [], floor
+        for version in again:
+            self.screen(version.change)
+
+    def _confirms(self, version: _Version) -> bool:
+        if not self.confirmations:
+            return False
+        self.confirmations -= 1
+        version.confirm()
+        return version.judged().outcome == "win"
+
+
+def together(truth: Truth, changes: list[Change]) -> Change:
+    """Changes as one: their gains add up, their slowdowns multiply, and nothing of the seed is shared with the base."""
+    unrelated = truth.base - np.roll(truth.base, 1, axis=0)
+    return Change(
+        name="a bundle",
+        kind="idea",
+        gains=sum((change.mean for change in changes), unrelated - unrelated.mean(0)),
+        slowdown=math.prod(change.slowdown for change in changes),
+        ablations=len(changes),
+        members=tuple(changes),
+    )
+
+
+def _claim(player: Player, change: Change) -> Iterator[Claim]:
+    """Claim a win with the gain of fresh pairs, and pay for them and for the ablations."""
+    yield Claim(change, player.spent, float(change.draw(player.rng, REPORT_PAIRS)[:, HIDDEN].mean()))
+    player.keep(change)
+    player.pay(2 * REPORT_PAIRS + REPORT_PAIRS * change.ablations)
+
+
+def _answer(left: list[Change], cause: Cause | None) -> Change | None:
+    """The next version: the first that answers the cause, as the catalogue chooses it."""
+    fitting = next((change for change in left if cause in change.answers), None)
+    if fitting is not None:
+        left.remove(fitting)
+    return fitting
+
+
+def _floor(player: Player) -> Floor:
+    player.pay(FLOOR_SEEDS)
+    values = player.base(FLOOR_SEEDS)[:, VISIBLE]
+    return Floor(FLOOR_SEEDS, fmean(values), stdev(values))
+
+
+class _Version:
+    """One change on its way through the graph, paying as it goes."""
+
+    def __init__(self, player: Player, floor: Floor, change: Change, screens: bool = True) -> None:
+        self.player, self.floor, self.change, self.screens = player, floor, change, screens
+        self.gains: list[float] = []
+        self.evidence = Evidence(sigma=floor.std)
+        self.speed: Interval | None = None
+
+    def verdict(self) -> Verdict:
+        """What the rule says, at the stage where it ends."""
+        if self.is_held():
+            self.confirm()
+        return self.judged()
+
+    def judged(self) -> Verdict:
+        """What the rule says of what was measured so far."""
+        return judge(replace(self.evidence, differences=tuple(self.gains), visible_effect=self._effect))
+
+    @property
+    def t(self) -> float:
+        """How sure its screen is."""
+        return t_statistic(self.gains)
+
+    def is_held(self) -> bool:
+        """Whether it comes through the review, the regression, the screen and the timing."""
+        if self.change.stopped_by == "review":
+            self.evidence = replace(self.evidence, regression_failed=True)
+            return False
+        self.player.pay(1 + 2 * SHORT)
+        if self.change.stopped_by == "regression":
+            self.evidence = replace(self.evidence, regression_failed=True)
+            return False
+        return self._screened() and not self._too_costly()
+
+    def _screened(self) -> bool:
+        for gate in SCREEN:
+            self.player.pay(gate.n - len(self.gains))
+            if self.change.void:
+                self.evidence = replace(self.evidence, causality_failed=True)
+                return False
+            self.gains += self.change.draw(self.player.rng, gate.n - len(self.gains))[:, VISIBLE].tolist()
+            if self.screens and screen(self.gains, self.floor.std) == "drop":
+                return False
+        return True
+
+    @property
+    def _effect(self) -> Interval | None:
+        few = len(self.gains) < SCREEN[-1].n
+        return interval(self.gains, LEVEL, floor=self.floor if few else None) if self.gains else None
+
+    def _too_costly(self) -> bool:
+        """Time both arms; estimate the gain at equal time of what is slower, and retrain where that is near 0."""
+        rng, effect = self.player.rng, self._effect
+        assert effect is not None
+        self.player.pay(2 * TIMING_PAIRS * SHORT)
+        noise = np.exp(CLOCK * rng.standard_normal((2, TIMING_PAIRS)))
+        self.speed = ratio_interval((noise[0] * self.change.slowdown).tolist(), noise[1].tolist())
+        timed: Interval | None = effect
+        if self.speed.low > 1 or self.speed.mean > FREE_SLOWDOWN:
+            seeds = SCREEN[0].n
+            self.player.pay(seeds * STRETCH)
+            longer = Change("stretched", "base", self.player.truth.stretched).draw(rng, seeds)[:, VISIBLE].tolist()
+            bought = kappa([0.0] * seeds, longer, "max", STRETCH)
+            timed = equal_time(effect, self.speed, bought, kappa_margin(self.floor, seeds, STRETCH))
+            self.evidence = replace(self.evidence, kappa=bought)
+            if timed and near_zero(timed, len(self.gains)):
+                timed = self._retrained()
+        self.evidence = replace(self.evidence, speed_ratio=self.speed, equal_time_effect=timed)
+        return effect.low > 0 and timed is not None and timed.high < 0
+
+    def _retrained(self) -> Interval:
+        """The gain over a base that trains as long, of the screen's pairs."""
+        assert self.speed is not None
+        self.player.pay(len(self.gains) * self.speed.mean)
+        price = self.player.truth.kappa * math.log(self.speed.mean)
+        effect = interval([gain - price for gain in self.gains], LEVEL)
+        unsure = Interval(mean=1.0, low=self.speed.low / self.speed.mean, high=self.speed.high / self.speed.mean)
+        self.evidence = replace(self.evidence, retrained=True)
+        return equal_time(effect, unsure, self.player.truth.kappa) or effect
+
+    def confirm(self) -> None:
+        """Hold the confirmation on the hidden split; before a win of what is slower, the base trains as long."""
+        gains: list[float] = []
+        decision = "more"
+        for look in LOOKS:
+            self.player.pay(2 * (look.n - len(gains)))
+            gains += self.change.draw(self.player.rng, look.n - len(gains))[:, HIDDEN].tolist()
+            decision = confirm(gains, LOOKS)
+            if decision != "more":
+                break
+        answer = "win" if decision == "win" else "refused"
+        self.evidence = replace(self.evidence, confirmation="win" if answer == "win" else "refused")
+        slower = self.speed is not None and self.speed.mean > FREE_SLOWDOWN
+        if answer == "win" and slower and not self.evidence.retrained:
+            self.evidence = replace(self.evidence, equal_time_effect=self._retrained())
