@@ -32,7 +32,7 @@ from agents.statistics import (
     t_statistic,
 )
 from benchmarks.bank.player import HIDDEN, VISIBLE, Claim, Player
-from benchmarks.bank.truth import Change, Truth
+from benchmarks.bank.truth import Change
 from benchmarks.causes import CLOCK
 
 SHORT = 0.21
@@ -75,13 +75,12 @@ def campaign(player: Player) -> Iterator[Claim]:
         if idea.name in night.ideas:
             continue
         while night.is_due():
-            won = night.judge()
-            if won is not None:
-                yield from _claim(player, won)
-                night.go_on(_floor(player))
+            yield from night.turn()
         if not night.confirmations:
             return
         night.screen(idea.changes[0])
+    while night.held:
+        yield from night.turn()
 
 
 @dataclass
@@ -109,11 +108,20 @@ class _Night:
         room = self.player.affords(screening_runs(True) + judging_runs(CONFIDENCE, len(self.held)))
         return bool(self.held) and (len(self.held) >= MOST_HELD or not room)
 
-    def judge(self) -> Change | None:
+    def turn(self) -> Iterator[Claim]:
+        """Judge what is held; what is left of it is screened once more on top of a win."""
+        won = self._judge()
+        if won is not None:
+            yield from _claim(self.player, won)
+            again, self.held, self.floor = self.held, [], _floor(self.player)
+            for version in again:
+                self.screen(version.change)
+
+    def _judge(self) -> Change | None:
         """All that is held, if it is confirmed; else the first that is, and what came before it is gone."""
         self.held.sort(key=lambda version: version.t, reverse=True)
         if len(self.held) > 1:
-            bundle = _Version(self.player, self.floor, together(self.player.truth, [old.change for old in self.held]))
+            bundle = _Version(self.player, self.floor, self.player.together([old.change for old in self.held]))
             if bundle.is_held() and self._confirms(bundle):
                 self.held = []
                 return bundle.change
@@ -123,12 +131,6 @@ class _Night:
                 return version.change
         return None
 
-    def go_on(self, floor: Floor) -> None:
-        """Screen what is still held once more, on top of a win."""
-        again, self.held, self.floor = self.held, [], floor
-        for version in again:
-            self.screen(version.change)
-
     def _confirms(self, version: _Version) -> bool:
         if not self.confirmations:
             return False
@@ -137,22 +139,9 @@ class _Night:
         return version.judged().outcome == "win"
 
 
-def together(truth: Truth, changes: list[Change]) -> Change:
-    """Changes as one: their gains add up, their slowdowns multiply, and nothing of the seed is shared with the base."""
-    unrelated = truth.base - np.roll(truth.base, 1, axis=0)
-    return Change(
-        name="a bundle",
-        kind="idea",
-        gains=sum((change.mean for change in changes), unrelated - unrelated.mean(0)),
-        slowdown=math.prod(change.slowdown for change in changes),
-        ablations=len(changes),
-        members=tuple(changes),
-    )
-
-
 def _claim(player: Player, change: Change) -> Iterator[Claim]:
     """Claim a win with the gain of fresh pairs, and pay for them and for the ablations."""
-    yield Claim(change, player.spent, float(change.draw(player.rng, REPORT_PAIRS)[:, HIDDEN].mean()))
+    yield Claim(change, player.spent, float(player.pairs(change, REPORT_PAIRS)[:, HIDDEN].mean()))
     player.keep(change)
     player.pay(2 * REPORT_PAIRS + REPORT_PAIRS * change.ablations)
 
@@ -212,7 +201,7 @@ class _Version:
             if self.change.void:
                 self.evidence = replace(self.evidence, causality_failed=True)
                 return False
-            self.gains += self.change.draw(self.player.rng, gate.n - len(self.gains))[:, VISIBLE].tolist()
+            self.gains += self.player.pairs(self.change, gate.n - len(self.gains))[:, VISIBLE].tolist()
             if self.screens and screen(self.gains, self.floor.std) == "drop":
                 return False
         return True
@@ -228,12 +217,12 @@ class _Version:
         assert effect is not None
         self.player.pay(2 * TIMING_PAIRS * SHORT)
         noise = np.exp(CLOCK * rng.standard_normal((2, TIMING_PAIRS)))
-        self.speed = ratio_interval((noise[0] * self.change.slowdown).tolist(), noise[1].tolist())
+        self.speed = ratio_interval((noise[0] * self.player.slowdown(self.change)).tolist(), noise[1].tolist())
         timed: Interval | None = effect
         if self.speed.low > 1 or self.speed.mean > FREE_SLOWDOWN:
             seeds = SCREEN[0].n
             self.player.pay(seeds * STRETCH)
-            longer = Change("stretched", "base", self.player.truth.stretched).draw(rng, seeds)[:, VISIBLE].tolist()
+            longer = self.player.stretched(seeds)[:, VISIBLE].tolist()
             bought = kappa([0.0] * seeds, longer, "max", STRETCH)
             timed = equal_time(effect, self.speed, bought, kappa_margin(self.floor, seeds, STRETCH))
             self.evidence = replace(self.evidence, kappa=bought)
@@ -246,11 +235,11 @@ class _Version:
         """The gain over a base that trains as long, of the screen's pairs."""
         assert self.speed is not None
         self.player.pay(len(self.gains) * self.speed.mean)
-        price = self.player.truth.kappa * math.log(self.speed.mean)
+        price = self.player.kappa * math.log(self.speed.mean)
         effect = interval([gain - price for gain in self.gains], LEVEL)
         unsure = Interval(mean=1.0, low=self.speed.low / self.speed.mean, high=self.speed.high / self.speed.mean)
         self.evidence = replace(self.evidence, retrained=True)
-        return equal_time(effect, unsure, self.player.truth.kappa) or effect
+        return equal_time(effect, unsure, self.player.kappa) or effect
 
     def confirm(self) -> None:
         """Hold the confirmation on the hidden split; before a win of what is slower, the base trains as long."""
@@ -258,7 +247,7 @@ class _Version:
         decision = "more"
         for look in LOOKS:
             self.player.pay(2 * (look.n - len(gains)))
-            gains += self.change.draw(self.player.rng, look.n - len(gains))[:, HIDDEN].tolist()
+            gains += self.player.pairs(self.change, look.n - len(gains))[:, HIDDEN].tolist()
             decision = confirm(gains, LOOKS)
             if decision != "more":
                 break

@@ -7,7 +7,8 @@ which real ones do not quite: that is what real sessions are trained for. An ide
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,9 +44,38 @@ class Player:
             raise Spent
         self.spent += runs
 
+    @property
+    def kappa(self) -> float:
+        """What compute buys the base, in nats for a factor e of it."""
+        return self.truth.kappa
+
     def base(self, runs: int) -> Floats:
-        """What the base's seed alone does to so many runs, [runs, 3]."""
+        """The champion's losses at so many seeds, as far as they differ, [runs, 3]."""
         return Change("base", "base", self.truth.base - self.truth.base.mean(0)).draw(self.rng, runs)
+
+    def pairs(self, change: Change, runs: int) -> Floats:
+        """The gains of a change over the champion at so many fresh seeds, [runs, 3]."""
+        return change.draw(self.rng, runs)
+
+    def stretched(self, runs: int) -> Floats:
+        """What the champion gains where it trains STRETCH times as long, [runs, 3]."""
+        return Change("stretched", "base", self.truth.stretched).draw(self.rng, runs)
+
+    def slowdown(self, change: Change) -> float:
+        """How much longer a change takes than the champion."""
+        return change.slowdown
+
+    def together(self, changes: Sequence[Change]) -> Change:
+        """Changes as one: their gains add up, their slowdowns multiply, and they share no noise with the base."""
+        unrelated = self.truth.base - np.roll(self.truth.base, 1, axis=0)
+        return Change(
+            name="a bundle",
+            kind="idea",
+            gains=sum((change.mean for change in changes), unrelated - unrelated.mean(0)),
+            slowdown=math.prod(change.slowdown for change in changes),
+            ablations=len(changes),
+            members=tuple(changes),
+        )
 
     def fresh(self) -> Iterator[Idea]:
         """The ideas that are not in the champion already."""

@@ -15,7 +15,7 @@ def keep_if_lower(player: Player) -> Iterator[Claim]:
     player.pay(1)
     for change in player.proposals():
         player.pay(1)
-        seen = change.draw(player.rng, 1)[0, REPORTED]
+        seen = player.pairs(change, 1)[0, REPORTED]
         if seen > 0:
             player.keep(change)
             yield Claim(change, player.spent, seen)
@@ -26,13 +26,14 @@ def keep_if_lower_twice(player: Player, *, by_the_clock: bool = False) -> Iterat
     player.pay(1)
     for change in player.proposals():
         player.pay(1)
-        price = player.truth.kappa * math.log(change.slowdown) if by_the_clock else 0.0
-        first, again = change.draw(player.rng, 2)[:, REPORTED] - price
-        if first > 0:
+        first = player.pairs(change, 1)[0, REPORTED]
+        price = player.kappa * math.log(player.slowdown(change)) if by_the_clock else 0.0
+        if first > price:
             player.pay(2)
-            if again > 0:
+            again = player.pairs(change, 1)[0, REPORTED]
+            if again > price:
                 player.keep(change)
-                yield Claim(change, player.spent, (first + again) / 2)
+                yield Claim(change, player.spent, (first + again) / 2 - price)
 
 
 def keep_if_lower_by_the_clock(player: Player) -> Iterator[Claim]:
@@ -46,7 +47,7 @@ def two_sigma(player: Player) -> Iterator[Claim]:
     floor = player.base(FLOOR_SEEDS)[:, REPORTED]
     for change in player.proposals():
         player.pay(1)
-        seen = change.draw(player.rng, 1)[0, REPORTED] - player.base(1)[0, REPORTED] + fmean(floor)
+        seen = player.pairs(change, 1)[0, REPORTED] - player.base(1)[0, REPORTED] + fmean(floor)
         if seen > 2 * stdev(floor):
             player.keep(change)
             yield Claim(change, player.spent, float(seen))
