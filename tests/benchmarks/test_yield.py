@@ -18,6 +18,7 @@ from benchmarks.bank.runs import Nursery, Task, tasks
 from benchmarks.bank.truth import SPLITS, Change, Idea, Truth, read_truth
 from benchmarks.lines import read_runs
 from benchmarks.loops import LOOPS
+from benchmarks.sessions import School, Trained, queue
 
 study = importlib.import_module("benchmarks.yield")
 SEEDS, SIGMA = 16, 0.01
@@ -139,6 +140,34 @@ def test_the_bank_trains_each_arm_in_its_own_tree(tmp_path: Path) -> None:
     losses = [[(run["seed"], run["reported"], run["hidden"]) for run in runs] for runs in (base, same, other)]
     assert losses[0] == losses[1] != losses[2] and [run["seed"] for run in base] == [1, 2]
     assert base[0]["reported"] == pytest.approx(base[0]["visible"], abs=1e-5)
+
+
+def test_real_sessions_stack_diffs_and_train_nothing_twice(tmp_path: Path) -> None:
+    """Two ideas are one tree with both flags on; what is in is not put in twice, and what is on file is not trained."""
+    school = School(tmp_path, "smoke", 2)
+    school.arms["base"] = Arm("base", "base", stretch=0.1)
+    both = ("local-mixing/smear", "logit-cap/fifteen")
+    player = Trained(truth_of_nothing(), iter(queue()), np.random.default_rng(0), 10, school=school)
+    smear, cap = (next(c for idea in queue() for c in idea.changes if c.name == name) for name in both)
+    alone = player.pairs(smear, 2)
+    player.keep(smear)
+    assert player.champion == both[:1]
+    stacked = player.pairs(cap, 2)
+    together = player.together([cap, smear])
+    assert [part.name for part in together.parts] == [cap.name], "smear is in already"
+    assert np.abs(alone).min() > 0 < np.abs(stacked).min()
+    arm = school.arm(both)
+    assert arm and {name for name, _ in arm.flags} == {name for one in both for name, _ in school.arms[one].flags}
+    lines = school.file.read_text().splitlines()
+    assert len(lines) == 6 and player.slowdown(cap) > 0
+    again = Trained(player.truth, iter(()), np.random.default_rng(0), 10, school=School(tmp_path, "smoke", 1))
+    again.school.arms["base"] = school.arms["base"]
+    assert (again.pairs(smear, 2) == alone).all() and school.file.read_text().splitlines() == lines
+
+
+def truth_of_nothing() -> Truth:
+    """What a loop knows that is played on real training."""
+    return Truth(np.zeros((1, 3)), math.nan, np.zeros((1, 3)))
 
 
 def test_a_killed_training_of_the_bank_knows_what_is_missing(tmp_path: Path) -> None:
