@@ -446,9 +446,11 @@ def _row(opened: Opened) -> dict[str, str]:
 
 
 def _decide(opened: Opened, decision: Literal["approved", "rejected"], sha: str, comment: str, as_json: bool) -> None:
+    from agents.campaign.board import check_current
     from agents.session import check_waiting
 
     check_waiting(opened, sha)
+    check_current(opened)
     _follow(opened, as_json, _approval(decision, sha.lower(), comment))
 
 

@@ -198,6 +198,22 @@ def test_what_waits_for_a_person_is_left_waiting(plain: Path, pace: list[str], t
     assert second["approval"] is None and notes.read_text() == f"approval {name}\n" * 2
 
 
+@pytest.mark.long
+def test_a_diff_of_an_earlier_baseline_is_not_approved(plain: Path, pace: list[str]) -> None:
+    """What waited when another idea won comes again on top of the win, and the old session says so."""
+    paused = circle(plain, *queue(plain, {"idea": "pace"}, INTERCEPT), *pace)
+    assert paused.returncode == 4, paused.stderr
+    night = json.loads(paused.stdout)
+    (waiting,), (win,) = night["next"]["waiting"], night["wins"]
+    sessions = [path.name for path in (plain / ".circle" / "sessions").iterdir()]
+    (old,) = set(sessions) - {waiting["session"], win["session"]}
+    sha = shown(plain, old)["versions"][0]["diff_sha256"]
+    refused = circle(plain, "approve", old, "--sha", sha)
+    assert refused.returncode == 1 and "has a win since" in refused.stderr
+    sha = shown(plain, waiting["session"])["versions"][0]["diff_sha256"]
+    assert circle(plain, "approve", waiting["session"], "--sha", sha).returncode == 5
+
+
 def test_what_the_runs_do_not_confirm_one_by_one_goes_together(plain: Path) -> None:
     """Two are held, and one confirmation of both is what the limit has room for; no third idea is begun before it."""
     ideas = [HIGHER, INTERCEPT, LOWER]

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from agents.campaign.ideas import Entry
-from agents.campaign.record import OpenCampaign
+from agents.campaign.record import OpenCampaign, find_campaign
+from agents.errors import SessionError
 from agents.journal import Journal
 from agents.records import Flag, Tried
 from agents.session import Held, Opened, Status, load_committed_target
@@ -140,6 +141,18 @@ class Board:
             if known[1] or status in ("victory", "concluded"):
                 self._known[opened.session.id] = known
         return known
+
+
+def check_current(opened: Opened) -> None:
+    """Raise SessionError if a session's campaign has won since, so that nobody approves what is not gone on with."""
+    name = opened.session.campaign
+    if not name:
+        return
+    if Board(find_campaign(opened.home, name)).base != opened.session.base:
+        raise SessionError(
+            f"Campaign {name} has a win since and judges this idea on top of it, in a session of its own: "
+            f"circle campaign --resume {name} goes on, and says which one waits."
+        )
 
 
 def _runs(journal: Journal) -> int:
