@@ -70,18 +70,29 @@ class Change:
 
     def draw(self, rng: np.random.Generator, pairs: int) -> Floats:
         """The gains of so many pairs of runs, [pairs, 3]."""
-        seeds, splits = self.gains.shape
-        rows = self.gains[rng.integers(seeds, size=pairs)] - self.gains.mean(0)
-        width = (4 / (3 * seeds)) ** 0.2
-        jitter = width * rng.standard_normal((pairs, splits)) @ self._spread
-        smoothed = (rows + jitter) * math.sqrt(seeds / (seeds - 1) / (1 + width**2))
-        return np.asarray(self.mean + smoothed)
+        rows = self._centred[rng.integers(len(self.gains), size=pairs)]
+        return np.asarray(self.mean + rows + rng.standard_normal(rows.shape) @ self._jitter)
 
     @cached_property
-    def _spread(self) -> Floats:
-        """A root of the gains' covariance: noise times it is spread as they are."""
+    def _width(self) -> float:
+        """Of the smoothing, as a share of the spread (Silverman's rule)."""
+        return float((4 / (3 * len(self.gains))) ** 0.2)
+
+    @cached_property
+    def _shrunk(self) -> float:
+        """What keeps the smoothed rows as spread as the bank's."""
+        seeds = len(self.gains)
+        return math.sqrt(seeds / (seeds - 1) / (1 + self._width**2))
+
+    @cached_property
+    def _centred(self) -> Floats:
+        return np.asarray(self._shrunk * (self.gains - self.gains.mean(0)))
+
+    @cached_property
+    def _jitter(self) -> Floats:
+        """A root of the gains' covariance: noise times it is spread as they are, and as wide as the smoothing."""
         values, vectors = np.linalg.eigh(np.cov(self.gains.T))
-        return np.asarray((vectors * np.sqrt(np.clip(values, 0, None))).T)
+        return np.asarray(self._shrunk * self._width * (vectors * np.sqrt(np.clip(values, 0, None))).T)
 
 
 @dataclass(frozen=True)
