@@ -111,6 +111,8 @@ def test_wins_stack_and_a_killed_night_goes_on(plain: Path, pace: list[str]) -> 
     with cut_after(plain, 5, *arguments) as (name, process):
         process.send_signal(signal.SIGTERM)
     assert process.returncode == 5
+    with sqlite3.connect(plain / ".circle" / "campaigns" / name / "journal.sqlite") as record:
+        record.execute("DELETE FROM entries WHERE kind = 'session'")  # as if killed between the session and its record
     resume = ["campaign", "--resume", name, "--json"]
     with cut_after(plain, 26, *resume) as (_, process):
         assert circle(plain, *resume).returncode == 1, "another process has it"
@@ -136,6 +138,7 @@ def test_wins_stack_and_a_killed_night_goes_on(plain: Path, pace: list[str]) -> 
     assert shown(plain, night["tried"][1]["session"])["conclusion"].startswith("Better ideas of the campaign")
     paper = git(plain, "show", f"{second['branch']}:docs/research/papers/pace.md")
     assert "On in both arms, as won before: `constant=True`." in paper
+    assert len(list((plain / ".circle" / "sessions").iterdir())) == 4
     report = (plain / ".circle" / "campaigns" / name / "report.md").read_text()
     assert "2 wins, 2 of 15 confirmations" in report and "--constant true" in report
     once_more = circle(plain, *resume)

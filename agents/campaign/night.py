@@ -30,7 +30,7 @@ from agents.errors import BaselineRefused, CircleError, DiffRefused, Interrupted
 from agents.nodes.hold import DROP, GO_ON
 from agents.notify import Notifier
 from agents.ports import Reporter
-from agents.records import Budget, Confidence
+from agents.records import Budget, Confidence, Session
 from agents.session import Opened, Place, start
 from agents.state import current
 
@@ -109,6 +109,8 @@ class Night:
 
         campaign, home, entry = self.board.opened.campaign, self.board.opened.home, seat.entry
         secret = hmac.new(bytes.fromhex(campaign.secret), key.encode(), hashlib.sha256).hexdigest()[:32]
+        if begun := next((old for old in home.sessions() if _is(old.session, campaign.id, secret)), None):
+            return begun  # the night was killed before it could put it on record
         options = replace(campaign.options, secret=secret, budget=self._left())
         place = Place(
             campaign.id, campaign.origin, self.board.base, self.board.standing, self.board.failures(seat.name)
@@ -290,3 +292,7 @@ class Night:
 
     def _say(self, text: str) -> None:
         self.report("campaign", text=text)
+
+
+def _is(session: Session, campaign: str, secret: str) -> bool:
+    return (session.campaign, session.secret) == (campaign, secret)
