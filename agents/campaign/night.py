@@ -4,8 +4,8 @@
 2. The scarce confirmations go to those that are held, the surest screen first.
 3. A win is the next baseline: its code is in the base and its flags are on in both arms of whatever comes after. What
    was promising is screened again on top of it; an idea that failed goes on with its next version.
-4. Where nothing is held, the ideas that failed are revised, in the order of the queue; at last, gains that were too
-   small to be proved one by one are judged as one bundle.
+4. What gains and costs too much is revised at once. Where nothing is held, the other ideas that failed are, in the
+   order of the queue; at last, gains that were too small to be proved one by one are judged as one bundle.
 
 Before an idea is started, the runs that judge what is held are set aside. Where they do not suffice to confirm each
 by itself, or where MOST_HELD are held and ideas are left, what is held is judged as one bundle.
@@ -68,10 +68,15 @@ class Night:
             if seat.status == "stopped" and (seat.held is None or self.board.answer(seat)):
                 self._drive(seat, self.board.answer(seat))
                 return True
-        held = [seat for seat in seats if seat.held]
         if not self.board.confirmations_left:
             self.spent = "All confirmations of the night are used."
             return False
+        return self._turn(seats, [seat for seat in seats if seat.held])
+
+    def _turn(self, seats: list[Seat], held: list[Seat]) -> bool:
+        """Choose which idea has the next runs."""
+        if gains := next((seat for seat in held if _gains(seat)), None):
+            return self._affords(screening_runs(floor=True)) and self._go_on(gains)
         turns = [seat for seat in held if seat.held and seat.held.held == "confirmation"]
         if fresh := next((seat for seat in seats if seat.fresh), None):
             screening = screening_runs(any(seat.opened for seat in seats))
@@ -296,3 +301,11 @@ class Night:
 
 def _is(session: Session, campaign: str, secret: str) -> bool:
     return (session.campaign, session.secret) == (campaign, secret)
+
+
+def _gains(seat: Seat) -> bool:
+    """Whether a version that gains and costs too much waits for its revision."""
+    if seat.opened is None or seat.held is None or seat.held.held != "revision":
+        return False
+    verdict = current(seat.opened.state()).verdict
+    return verdict is not None and verdict.cause == "system"

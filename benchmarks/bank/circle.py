@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from statistics import fmean, stdev
 
 import numpy as np
@@ -32,15 +33,16 @@ from agents.statistics import (
     t_statistic,
 )
 from benchmarks.bank.player import HIDDEN, VISIBLE, Claim, Player
-from benchmarks.bank.truth import Change
+from benchmarks.bank.truth import Change, Idea
 from benchmarks.causes import CLOCK
 
 SHORT = 0.21
 """A short run's share of a whole one's tokens, as the cpu preset has it."""
 CONFIDENCE: Confidence = "standard"
 LOOKS = BOUNDARIES[CONFIDENCE]
-NIGHT = 0.05
-"""How often a night of useless ideas may claim a win, which its confirmations follow from."""
+NIGHT, QUEUE = 0.05, 29
+"""How often a night of useless ideas may claim a win, which its confirmations follow from, and its ideas: as many as
+`circle campaign` takes from the catalogue."""
 
 
 def circle(player: Player, *, screens: bool = True, revises: bool = True) -> Iterator[Claim]:
@@ -69,66 +71,95 @@ def without_revision(player: Player) -> Iterator[Claim]:
 
 
 def campaign(player: Player) -> Iterator[Claim]:
-    """A night whose queue outlasts it, so that no idea is revised: agents/campaign/night.py without the person."""
-    night = _Night(player, _floor(player))
-    for idea in player.fresh():
-        if idea.name in night.ideas:
-            continue
-        while night.is_due():
-            yield from night.turn()
-        if not night.confirmations:
-            return
-        night.screen(idea.changes[0])
-    while night.held:
-        yield from night.turn()
+    """One night after the other, each with its queue: agents/campaign/night.py without the person."""
+    night, ideas = _Night(player, _floor(player)), player.fresh()
+    while night.confirmations and (queue := list(islice(ideas, QUEUE))):
+        yield from night.work(queue)
+
+
+@dataclass
+class _Line:
+    """An idea on its way: its version, and the variants that are left."""
+
+    version: _Version
+    left: list[Change]
 
 
 @dataclass
 class _Night:
-    """What is held before its confirmation on the present baseline, and how many confirmations are left."""
+    """What is held before its confirmation on the present baseline, what failed, and the confirmations left."""
 
     player: Player
     floor: Floor
-    held: list[_Version] = field(default_factory=list)
+    held: list[_Line] = field(default_factory=list)
+    failed: list[_Line] = field(default_factory=list)
     confirmations: int = confirmations_within(NIGHT, CONFIDENCE)
 
-    @property
-    def ideas(self) -> set[str]:
-        """What is held; what does nothing stands for ever new ideas."""
-        return {version.change.idea for version in self.held if version.change.kind != "null"}
+    def work(self, queue: list[Idea]) -> Iterator[Claim]:
+        """Screen the queue, judge what is held, then revise what failed."""
+        for idea in queue:
+            while self._is_due():
+                yield from self._turn(hurried=True)
+            if idea.name not in self._known():
+                first, *left = idea.changes
+                self._screen(first, left)
+        while self.held:
+            yield from self._turn()
+        while self.failed and self.confirmations:
+            self._revise(self.failed.pop(0))
+            while self.held:
+                yield from self._turn()
 
-    def screen(self, change: Change) -> None:
-        """Take a change as far as its confirmation."""
-        version = _Version(self.player, self.floor, change)
-        if version.is_held():
-            self.held.append(version)
+    def _known(self) -> set[str]:
+        """What is in, held or failed; what does nothing stands for ever new ideas."""
+        changes = [line.version.change for line in (*self.held, *self.failed)]
+        return self.player.kept | {change.idea for change in changes if change.kind != "null"}
 
-    def is_due(self) -> bool:
+    def _screen(self, change: Change, left: list[Change]) -> None:
+        """Take a change as far as its confirmation; what gains and costs too much is revised at once."""
+        line = _Line(_Version(self.player, self.floor, change), left)
+        if line.version.is_held():
+            self.held.append(line)
+        elif line.version.judged().cause == "system":
+            self._revise(line)
+        else:
+            self.failed.append(line)
+
+    def _revise(self, line: _Line) -> None:
+        following = _answer(line.left, line.version.judged().cause)
+        if following is not None:
+            self._screen(following, line.left)
+
+    def _is_due(self) -> bool:
         """Whether what is held is judged before another idea is screened."""
         room = self.player.affords(screening_runs(True) + judging_runs(CONFIDENCE, len(self.held)))
         return bool(self.held) and (len(self.held) >= MOST_HELD or not room)
 
-    def turn(self) -> Iterator[Claim]:
+    def _turn(self, hurried: bool = False) -> Iterator[Claim]:
         """Judge what is held; what is left of it is screened once more on top of a win."""
-        won = self._judge()
+        won = self._judge(hurried)
         if won is not None:
             yield from _claim(self.player, won)
             again, self.held, self.floor = self.held, [], _floor(self.player)
-            for version in again:
-                self.screen(version.change)
+            for line in again:
+                self._screen(line.version.change, line.left)
 
-    def _judge(self) -> Change | None:
-        """All that is held, if it is confirmed; else the first that is, and what came before it is gone."""
-        self.held.sort(key=lambda version: version.t, reverse=True)
-        if len(self.held) > 1:
-            bundle = _Version(self.player, self.floor, self.player.together([old.change for old in self.held]))
+    def _judge(self, hurried: bool) -> Change | None:
+        """The bundle or the first idea that is confirmed; what was refused before it has failed."""
+        self.held.sort(key=lambda line: line.version.t, reverse=True)
+        each = judging_runs(CONFIDENCE, 1) + screening_runs(True)
+        if len(self.held) > 1 and (hurried or not self.player.affords(len(self.held) * each)):
+            together = self.player.together([line.version.change for line in self.held])
+            bundle = _Version(self.player, self.floor, together)
             if bundle.is_held() and self._confirms(bundle):
-                self.held = []
-                return bundle.change
+                members = [part.name for part in together.parts]
+                self.held = [line for line in self.held if line.version.change.name not in members]
+                return together
         while self.held:
-            version = self.held.pop(0)
-            if self._confirms(version):
-                return version.change
+            line = self.held.pop(0)
+            if self._confirms(line.version):
+                return line.version.change
+            self.failed.append(line)
         return None
 
     def _confirms(self, version: _Version) -> bool:
