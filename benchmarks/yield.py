@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -30,6 +30,7 @@ from benchmarks.shapes import ROOT
 from benchmarks.verdict import table
 
 BUDGETS = (50, 150, 300, 500)
+HEADLINE = 300
 SHARES = (0.02, 0.10, 0.30)
 FRESH = 16
 BOUND = float(stdtrit(FRESH - 1, 0.95)) / FRESH**0.5
@@ -105,6 +106,16 @@ class Cell:
         return self.mean("replicated") / claims if claims else float("nan")
 
     @property
+    def replicating_words(self) -> str:
+        """The same for people; empty without a claim."""
+        return f"{self.replicating:.0%}" if self.mean("claims") else ""
+
+    @property
+    def words(self) -> str:
+        """Its gains at equal tokens and at equal time, and what replicates."""
+        return f"{self.mean('gain'):+.1f} / {self.mean('timed'):+.1f} / {self.replicating_words}"
+
+    @property
     def point(self) -> Point:
         """Its place in the figure."""
         gain = 100 * self.mean("timed") / self.budget
@@ -119,7 +130,7 @@ class Cell:
             f"{gain:+.2f} ± {error:.2f}",
             f"{self.mean('timed'):+.2f}",
             f"{self.mean('claims'):.2f}",
-            f"{self.replicating:.0%}" if self.mean("claims") else "",
+            self.replicating_words,
             f"{self.mean('said') / gain:.2f}" if gain > 2 * error else "",
             f"{self.budget / true:.0f}" if true > 0.01 else "",
         ]
@@ -131,6 +142,12 @@ def cells(truth: Truth, sessions: int) -> Iterator[Cell]:
         for share, loop, budget in product(SHARES, LOOPS, BUDGETS):
             played = pool.map(partial(session, truth, share, loop, budget), range(sessions), chunksize=50)
             yield Cell(share, budget, loop, tuple(played))
+
+
+def summary(found: Sequence[Cell], budget: int) -> Iterator[list[str]]:
+    """For each loop, its gains at equal tokens and at equal time and the share of its claims that replicate."""
+    for loop in LOOPS:
+        yield [loop, *(cell.words for cell in found if (cell.loop, cell.budget) == (loop, budget))]
 
 
 def main() -> None:
@@ -147,6 +164,8 @@ def main() -> None:
         for budget in BUDGETS:
             rows = [cell.row() for cell in found if (cell.share, cell.budget) == (share, budget)]
             table(f"{share:.0%} of the ideas useful, {budget} runs; gains in sigmas", HEAD, rows)
+    head = ["loop", *(f"{share:.0%} useful: equal tokens / equal time / replicate" for share in SHARES)]
+    table(f"{HEADLINE} runs; gains in sigmas", head, summary(found, HEADLINE))
     if arguments.figure:
         draw([cell.point for cell in found], arguments.figure)
     print(f"\n{arguments.sessions} sessions a cell, {time.perf_counter() - began:.0f} s")

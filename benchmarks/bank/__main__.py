@@ -39,25 +39,25 @@ HEAD = [
 
 def keep(folder: Path, preset: str, data: Path) -> None:
     """Put FOLDER's runs into the data file, to those that are there, and what is newer of the rest."""
-    old = read_bank(data) if data.exists() else {"runs": [], "seconds": {}, "stopped_by": {}}
+    old = read_bank(data) if data.exists() else {"runs": [], "slowdown": {}, "stopped_by": {}}
     runs = {(run["arm"], run["seed"]): run for run in (*old["runs"], *read_runs(folder / f"{preset}.jsonl"))}
     gates = folder / "gates.json"
     about = {
         "command": "python -m benchmarks.bank --train FOLDER; --time FOLDER; --gates FOLDER; --keep FOLDER",
         "preset": preset,
         "torch": torch.__version__,
-        "seconds": old["seconds"] | fastest(read_runs(folder / f"{preset}-times.jsonl")),
+        "slowdown": old["slowdown"] | slowdowns(read_runs(folder / f"{preset}-times.jsonl")),
         "stopped_by": old["stopped_by"] | (json.loads(gates.read_text(encoding="utf-8")) if gates.exists() else {}),
     }
     lines = ",\n".join(json.dumps({name: run[name] for name in KEPT if name in run}) for run in runs.values())
     data.write_text(json.dumps(about)[:-1] + ', "runs": [\n' + lines + "\n]}\n", encoding="utf-8")
 
 
-def fastest(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """The fewest CPU seconds of each arm."""
-    found: dict[str, float] = {}
-    for run in (run for run in runs if run["status"] == "done"):
-        found[run["arm"]] = min(run["cpu_seconds"], found.get(run["arm"], math.inf))
+def slowdowns(pairs: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+    """How many times as long as the base each arm takes, once for every pair."""
+    found: dict[str, list[float]] = {}
+    for pair in pairs:
+        found.setdefault(pair["arm"], []).append(round(pair["seconds"] / pair["beside"], 4))
     return found
 
 
@@ -118,7 +118,7 @@ def main() -> None:
         kept = read_bank(asked.data)["runs"] if asked.data.exists() else []
         train_all(asked.train, asked.preset, asked.seeds, asked.workers, asked.ideas, kept)
     elif asked.time:
-        time_all(asked.time, asked.preset, asked.workers)
+        time_all(asked.time, asked.preset)
     elif asked.gates:
         ask_gates(asked.gates)
     elif asked.keep:

@@ -10,9 +10,11 @@ import os
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,8 +26,8 @@ from trainer.config import PRESETS
 
 TOGETHER = 4
 """Seeds that one process trains."""
-TIMED, ROUND = 2, 6
-"""How often each arm is timed, and how many arms there are between two runs of the base."""
+TIMED, BRIEF = 2, 0.3
+"""How often each arm is timed beside the base, and the share of a run's tokens that this takes."""
 WORKER = Path(__file__).with_name("train_arm.py")
 
 
@@ -115,18 +117,25 @@ def train_all(
             print(*done, flush=True)
 
 
-def time_all(folder: Path, preset: str, workers: int) -> None:
-    """Append to FOLDER/<preset>-times.jsonl runs of every trained arm, with the base among them, on a quiet machine.
+def time_all(folder: Path, preset: str) -> None:
+    """Append to FOLDER/<preset>-times.jsonl how long each trained arm takes, and the base that ran beside it.
 
-    Losses do not depend on what else the machine does; CPU seconds do, by a factor of two.
+    Losses do not depend on what else the machine does; CPU seconds do, by a factor of two, and for both alike.
     """
+    file = folder / f"{preset}-times.jsonl"
     trained = {run["arm"] for run in read_runs(folder / f"{preset}.jsonl")}
+    timed = Counter(pair["arm"] for pair in read_runs(file))
     base, *others = (arm for arm in arms(preset) if arm.name in trained and arm.kind != "null")
-    order = [arm for first in range(0, len(others), ROUND) for arm in (base, *others[first : first + ROUND])]
-    nursery, writing = Nursery(folder.resolve(), preset), threading.Lock()
-    with (folder / f"{preset}-times.jsonl").open("a", encoding="utf-8") as lines, ThreadPoolExecutor(workers) as pool:
-        for done in pool.map(lambda arm: _append(nursery, Task(arm, (1,)), lines, writing), TIMED * order):
-            print("timed", *done, flush=True)
+    nursery = Nursery(folder.resolve(), preset)
+    with file.open("a", encoding="utf-8") as lines, ThreadPoolExecutor(2) as pool:
+        for again, arm in product(range(TIMED), (arm for arm in others if arm.name != "stretched")):
+            if timed[arm.name] > again:
+                continue
+            brief = (Task(replace(one, stretch=BRIEF), (1,)) for one in (base, arm))
+            beside, seconds = pool.map(lambda task: next(nursery.perform(task))["cpu_seconds"], brief)
+            lines.write(json.dumps({"arm": arm.name, "seconds": seconds, "beside": beside}) + "\n")
+            lines.flush()
+            print(f"{arm.name} takes {seconds / beside:.3f} of the base's CPU seconds", flush=True)
 
 
 def _append(nursery: Nursery, task: Task, lines: IO[str], writing: threading.Lock) -> Sequence[object]:

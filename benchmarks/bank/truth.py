@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 import numpy as np
@@ -143,7 +144,7 @@ def read_bank(file: Path) -> dict[str, Any]:
 
 
 def read_truth(file: Path) -> Truth:
-    """The bank that was kept in a file: its arms that have all seeds of the base, and a time."""
+    """The bank that was kept in a file: its arms that have all seeds of the base, and were timed."""
     bank = read_bank(file)
     losses: dict[str, dict[int, list[float]]] = {}
     kinds: dict[str, Kind] = {}
@@ -152,14 +153,14 @@ def read_truth(file: Path) -> Truth:
         kinds[run["arm"]] = run["kind"]
     seeds = sorted(losses["base"])
     base = np.array([losses["base"][seed] for seed in seeds])
-    stopped, seconds = bank["stopped_by"], bank["seconds"]
+    stopped, times = bank["stopped_by"], bank["slowdown"]
     whole = [
-        arm for arm, found in losses.items() if set(seeds) <= set(found) and (kinds[arm] == "null" or arm in seconds)
+        arm for arm, found in losses.items() if set(seeds) <= set(found) and (kinds[arm] == "null" or arm in times)
     ]
 
     def change(name: str, **about: Any) -> Change:
         gains = base - np.array([losses[name][seed] for seed in seeds])
-        slow = 1.0 if kinds[name] in ("null", "base") else seconds[name] / seconds["base"]
+        slow = 1.0 if kinds[name] in ("null", "base") else geometric_mean(times[name])
         return Change(name, kinds[name], gains, slow, stopped_by=stopped.get(name, ""), **about)
 
     ideas = []

@@ -200,13 +200,13 @@ def test_what_was_kept_is_what_loops_are_played_on(tmp_path: Path) -> None:
     runs += lines("local-mixing/canon", "idea", everything, gain=0.1) + lines("twin", "null", everything)
     runs += lines("rope-base/thousand", "idea", everything) + lines("dropout/early", "idea", range(1, 5))
     (tmp_path / "cpu.jsonl").write_text("".join(json.dumps(run) + "\n" for run in runs))
-    times = {"base": 10.0, "local-mixing/canon": 15.0, "local-mixing/smear": 10.0, "dropout/early": 10.0}
+    times = {"local-mixing/canon": 15.0, "local-mixing/smear": 10.0, "dropout/early": 10.0}
     timed = [
-        {"arm": arm, "status": "done", "cpu_seconds": seconds + late}
+        {"arm": arm, "seconds": seconds * machine, "beside": 10 * machine}
         for arm, seconds in times.items()
-        for late in (1, 0)
+        for machine in (1, 2)
     ]
-    (tmp_path / "cpu-times.jsonl").write_text("".join(json.dumps(run) + "\n" for run in timed))
+    (tmp_path / "cpu-times.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in timed))
     keep(tmp_path, "cpu", tmp_path / "bank.json")
     first = (tmp_path / "bank.json").read_bytes()
     keep(tmp_path, "cpu", tmp_path / "bank.json")
