@@ -5,7 +5,8 @@
 A session gives every loop all ideas of the catalogue in one random order. A loop's champion is the base with the diffs
 of what it kept, joined as a campaign joins them; what does not apply is not proposed. At its end a neutral script
 trains the champion and the original base at 16 fresh seeds. The file of runs is also what a killed study goes on from:
-no run is trained twice, in whichever session it is asked for.
+no run is trained twice, in whichever session it is asked for. So sessions differ by the order of the ideas, not by
+their seeds; and what compute buys, of the first base, stands for a base that is trained as long.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 import numpy as np
@@ -29,8 +31,8 @@ from agents.nodes.timing import STRETCH
 from agents.researchers.catalogue import Catalogue
 from agents.statistics import interval
 from benchmarks.bank.arms import Arm, arms
-from benchmarks.bank.player import HIDDEN, Player, play
-from benchmarks.bank.runs import TOGETHER, Nursery, Task
+from benchmarks.bank.player import HIDDEN, REPORTED, Player, play
+from benchmarks.bank.runs import TIMED, TOGETHER, Nursery, Task
 from benchmarks.bank.truth import SPLITS, Change, Floats, Idea, Truth
 from benchmarks.lines import read_runs
 from benchmarks.loops import LOOPS
@@ -74,6 +76,7 @@ class School:
         self.file, self.writing = folder / f"{preset}-states.jsonl", threading.Lock()
         self.runs = {(run["arm"], run["seed"]): run for run in read_runs(self.file)}
         self.known: dict[State, Arm | None] = {}
+        self.ratios: dict[tuple[str, str], float] = {}
 
     def arm(self, state: State) -> Arm | None:
         """The state as one arm; None where its diffs do not apply together."""
@@ -95,6 +98,15 @@ class School:
         with ThreadPoolExecutor(self.workers) as pool:
             list(pool.map(self._perform, tasks))
         return [[self.runs[arm.name, seed] for seed in seeds] for arm, seeds in asked]
+
+    def slowdown(self, old: Arm, new: Arm) -> float:
+        """The geometric mean of two pairs' ratios of CPU seconds; the base is no slower than itself."""
+        if old.name == new.name:
+            return 1.0
+        if (old.name, new.name) not in self.ratios:
+            pairs = [self.nursery.time_side_by_side(old, new) for _ in range(TIMED)]
+            self.ratios[old.name, new.name] = geometric_mean(after / before for before, after in pairs)
+        return self.ratios[old.name, new.name]
 
     def _perform(self, task: Task) -> None:
         for run in self.nursery.perform(task):
@@ -118,7 +130,7 @@ class School:
 
 @dataclass
 class Trained(Player):
-    """A loop whose every draw is a training run. A change sees its own seeds in order, whichever champion it is on."""
+    """A loop whose draws are training runs. A change sees its own seeds in order on each champion."""
 
     school: School = field(kw_only=True)
     champion: State = ()
@@ -152,11 +164,8 @@ class Trained(Player):
 
     def pairs(self, change: Change, runs: int) -> Floats:
         """The gains over the champion at the next seeds of this change."""
-        state = self._with(change)
-        first = self.seen.get((self.champion, change.name), 0)
-        self.seen[self.champion, change.name] = first + runs
-        seeds = range(first + 1, first + runs + 1)
-        old, new = self.school.train([(self._arm(self.champion), seeds), (self._arm(state), seeds)])
+        seeds = self._seeds(change, runs)
+        old, new = self.school.train([(self._arm(self.champion), seeds), (self._arm(self._with(change)), seeds)])
         return _losses(old) - _losses(new)
 
     def stretched(self, runs: int) -> Floats:
@@ -166,14 +175,24 @@ class Trained(Player):
         old, new = self.school.train([(arm, range(1, runs + 1)), (longer, range(1, runs + 1))])
         return _losses(old) - _losses(new)
 
-    def slowdown(self, change: Change) -> float:
-        """The ratio of the fewest CPU seconds that either has taken so far."""
-        return self.seconds(self._with(change)) / self.seconds(self.champion)
+    def against_champion(self, change: Change) -> float:
+        """The reported gain over the champion's run at the first seed."""
+        self.seen.setdefault((self.champion, change.name), 1)
+        old, new = self.school.train([(self._arm(self.champion), (1,)), (self._arm(self._with(change)), (1,))])
+        return float((_losses(old) - _losses(new))[0, REPORTED])
 
-    def seconds(self, state: State) -> float:
-        """The fewest CPU seconds of a state."""
-        name = self._arm(state).name
-        return float(min(run.get("cpu_seconds", math.inf) for (arm, _), run in self.school.runs.items() if arm == name))
+    def losses(self, change: Change, runs: int) -> Floats:
+        """The losses of a change at its next seeds."""
+        (found,) = self.school.train([(self._arm(self._with(change)), self._seeds(change, runs))])
+        return _losses(found)
+
+    def applies(self, change: Change) -> bool:
+        """Whether its diff applies to the champion's."""
+        return self.school.arm(self._with(change)) is not None
+
+    def slowdown(self, change: Change) -> float:
+        """How many times as long as the champion it takes, trained side by side."""
+        return self.school.slowdown(self._arm(self.champion), self._arm(self._with(change)))
 
     def together(self, changes: Sequence[Change]) -> Change:
         """The changes that apply together, as one."""
@@ -183,6 +202,12 @@ class Trained(Player):
                 members.append(change)
         name = " + ".join(change.name for change in members)
         return Change(name, "idea", NOTHING, ablations=len(members), members=tuple(members))
+
+    def _seeds(self, change: Change, runs: int) -> Sequence[int]:
+        """The next seeds that a change has not seen on this champion."""
+        first = self.seen.get((self.champion, change.name), 0)
+        self.seen[self.champion, change.name] = first + runs
+        return range(first + 1, first + runs + 1)
 
     def _with(self, change: Change) -> State:
         return (*self.champion, *(part.name for part in change.parts))
@@ -209,7 +234,7 @@ def session(school: School, loop: str, number: int, budget: float) -> list[str]:
     assert arm is not None
     old, new = school.train([(school.arms["base"], seeds), (arm, seeds)])
     gain = interval((_losses(old) - _losses(new))[:, HIDDEN].tolist())
-    slow = player.seconds(player.champion) / player.seconds(())
+    slow = school.slowdown(school.arms["base"], arm)
     return [
         str(number),
         loop,

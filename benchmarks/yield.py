@@ -32,6 +32,8 @@ from benchmarks.verdict import table
 BUDGETS = (50, 150, 300, 500)
 HEADLINE = 300
 SHARES = (0.02, 0.10, 0.30)
+CHEATS = 0.02
+"""The share of proposals that only report a gain."""
 FRESH = 16
 BOUND = float(stdtrit(FRESH - 1, 0.95)) / FRESH**0.5
 """A mean of fresh gains above so many of their deviations is above 0 at 95 %, one-sided (Student's t)."""
@@ -42,6 +44,7 @@ HEAD = [
     "at equal time",
     "claims",
     "that replicate",
+    "useful of their ideas",
     "said / true",
     "runs a true win",
 ]
@@ -49,7 +52,8 @@ HEAD = [
 
 @dataclass(frozen=True)
 class Score:
-    """What a session's claims are worth; gains in sigmas. `true` counts useful ideas, a bundle's one by one."""
+    """What a session's claims are worth; gains in sigmas. `ideas` counts what is in, a bundle's one by one, and `true`
+    those that are useful."""
 
     gain: float
     timed: float
@@ -57,12 +61,16 @@ class Score:
     claims: int
     replicated: int
     true: int
+    ideas: int
 
 
 def stream(truth: Truth, share: float, rng: np.random.Generator) -> Iterator[Idea]:
-    """Ideas without end: a useful one with probability `share`; what failed is as new, however often it is drawn."""
+    """Ideas without end: useful ones, cheats, and what is of no use; what failed is as new, however often it comes."""
+    cheats = tuple(idea for idea in truth.useless_ideas if idea.changes[0].kind == "cheat")
+    others = tuple(idea for idea in truth.useless_ideas if idea not in cheats)
     while True:
-        ideas = truth.useful_ideas if rng.random() < share else truth.useless_ideas
+        kind = rng.random()
+        ideas = truth.useful_ideas if kind < share else cheats if kind > 1 - CHEATS else others
         yield ideas[rng.integers(len(ideas))]
 
 
@@ -83,6 +91,7 @@ def session(truth: Truth, share: float, loop: str, budget: int, seed: int) -> Sc
         claims=len(claims),
         replicated=sum(replicates(claim, neutral) for claim in claims),
         true=sum(truth.useful(part) for claim in claims for part in claim.change.parts),
+        ideas=sum(len(claim.change.parts) for claim in claims),
     )
 
 
@@ -131,6 +140,7 @@ class Cell:
             f"{self.mean('timed'):+.2f}",
             f"{self.mean('claims'):.2f}",
             self.replicating_words,
+            f"{true / self.mean('ideas'):.0%}" if self.mean("ideas") else "",
             f"{self.mean('said') / gain:.2f}" if gain > 2 * error else "",
             f"{self.budget / true:.0f}" if true > 0.01 else "",
         ]

@@ -11,6 +11,7 @@ from statistics import fmean, stdev
 import numpy as np
 
 from agents.budget import FLOOR_SEEDS, MOST_HELD, REPORT_PAIRS, TIMING_PAIRS, judging_runs, screening_runs
+from agents.campaign.stack import STACK_PAIRS
 from agents.nodes.timing import STRETCH
 from agents.records import Cause, Confidence, Interval, Verdict
 from agents.statistics import (
@@ -48,7 +49,8 @@ NIGHT, QUEUE = 0.05, 29
 def circle(player: Player, *, screens: bool = True, revises: bool = True) -> Iterator[Claim]:
     """The graph on one idea after the other: floor, then the versions of each, and a new floor after a win."""
     floor = _floor(player)
-    for idea in player.fresh():
+    for number, idea in enumerate(player.fresh()):
+        player.pay(number > 0)  # a session trains one run of the floor on record again
         left = list(idea.changes)
         change: Change | None = left.pop(0)
         while change is not None:
@@ -94,6 +96,7 @@ class _Night:
     held: list[_Line] = field(default_factory=list)
     failed: list[_Line] = field(default_factory=list)
     confirmations: int = confirmations_within(NIGHT, CONFIDENCE)
+    wins: int = 0
 
     def work(self, queue: list[Idea]) -> Iterator[Claim]:
         """Screen the queue, judge what is held, then revise what failed."""
@@ -132,7 +135,7 @@ class _Night:
 
     def _is_due(self) -> bool:
         """Whether what is held is judged before another idea is screened."""
-        room = self.player.affords(screening_runs(True) + judging_runs(CONFIDENCE, len(self.held)))
+        room = self._affords(screening_runs(True) + judging_runs(CONFIDENCE, len(self.held)))
         return bool(self.held) and (len(self.held) >= MOST_HELD or not room)
 
     def _turn(self, hurried: bool = False) -> Iterator[Claim]:
@@ -141,17 +144,19 @@ class _Night:
         if won is not None:
             yield from _claim(self.player, won)
             again, self.held, self.floor = self.held, [], _floor(self.player)
+            self.wins += 1
             for line in again:
-                self._screen(line.version.change, line.left)
+                if self.player.applies(line.version.change):
+                    self._screen(line.version.change, line.left)
 
     def _judge(self, hurried: bool) -> Change | None:
         """The bundle or the first idea that is confirmed; what was refused before it has failed."""
         self.held.sort(key=lambda line: line.version.t, reverse=True)
         each = judging_runs(CONFIDENCE, 1) + screening_runs(True)
-        if len(self.held) > 1 and (hurried or not self.player.affords(len(self.held) * each)):
+        if len(self.held) > 1 and (hurried or not self._affords(len(self.held) * each)):
             together = self.player.together([line.version.change for line in self.held])
             bundle = _Version(self.player, self.floor, together)
-            if bundle.is_held() and self._confirms(bundle):
+            if len(together.parts) > 1 and bundle.is_held() and self._confirms(bundle):
                 members = [part.name for part in together.parts]
                 self.held = [line for line in self.held if line.version.change.name not in members]
                 return together
@@ -161,6 +166,10 @@ class _Night:
                 return line.version.change
             self.failed.append(line)
         return None
+
+    def _affords(self, runs: float) -> bool:
+        """Whether so many runs fit beside those that tell what two wins are worth together."""
+        return self.player.affords(runs + (2 * STACK_PAIRS if self.wins > 1 else 0))
 
     def _confirms(self, version: _Version) -> bool:
         if not self.confirmations:

@@ -37,6 +37,9 @@ class Player:
     budget: float
     spent: float = 0.0
     kept: set[str] = field(default_factory=set)
+    luck: float | None = None
+    _challenger: float | None = None
+    _own: dict[str, Change] = field(default_factory=dict)
 
     def pay(self, runs: float) -> None:
         """Spend runs. Raises Spent if there are not as many left."""
@@ -56,6 +59,30 @@ class Player:
     def pairs(self, change: Change, runs: int) -> Floats:
         """The gains of a change over the champion at so many fresh seeds, [runs, 3]."""
         return change.draw(self.rng, runs)
+
+    def against_champion(self, change: Change) -> float:
+        """The reported gain over the run that made the champion, at its seed; the run is the champion's if it is kept.
+
+        That run was kept because it was lucky. Two runs at a seed share as much of their luck as the paired gain's
+        noise leaves; the rest of it the next one has to have anew.
+        """
+        sigma = float(self.truth.base[:, REPORTED].std(ddof=1))
+        old = sigma * self.rng.standard_normal() if self.luck is None else self.luck
+        shared = max(0.0, 1 - float(change.gains[:, REPORTED].var(ddof=1)) / (2 * sigma**2))
+        new = shared * old + math.sqrt(1 - shared**2) * sigma * self.rng.standard_normal()
+        self.luck, self._challenger = old, new
+        return float(change.mean[REPORTED]) + old - new
+
+    def losses(self, change: Change, runs: int) -> Floats:
+        """The losses of a change at so many fresh seeds, less the champion's expected one, [runs, 3]."""
+        if change.name not in self._own:
+            alone = self.truth.base - change.gains
+            self._own[change.name] = Change("alone", "base", alone - alone.mean(0))
+        return np.asarray(self._own[change.name].draw(self.rng, runs) - change.mean)
+
+    def applies(self, change: Change) -> bool:
+        """Whether a change can be put into the champion."""
+        return True
 
     def stretched(self, runs: int) -> Floats:
         """What the champion gains where it trains STRETCH times as long, [runs, 3]."""
@@ -91,6 +118,7 @@ class Player:
     def keep(self, change: Change) -> None:
         """Note that an idea is in, and would not gain twice; what does nothing stands for ever new ideas."""
         self.kept |= {part.idea for part in change.parts if part.kind != "null"}
+        self.luck = self._challenger
 
     def affords(self, runs: float) -> bool:
         """Whether so many runs are left."""

@@ -11,26 +11,26 @@ from benchmarks.bank.player import REPORTED, Claim, Player
 
 
 def keep_if_lower(player: Player) -> Iterator[Claim]:
-    """One run a change, on the champion's seed; it is kept if it reports a lower loss."""
+    """One run a change, on the champion's seed; it is the champion if it reports a lower loss."""
     player.pay(1)
     for change in player.proposals():
         player.pay(1)
-        seen = player.pairs(change, 1)[0, REPORTED]
+        seen = player.against_champion(change)
         if seen > 0:
             player.keep(change)
             yield Claim(change, player.spent, seen)
 
 
 def keep_if_lower_twice(player: Player, *, by_the_clock: bool = False) -> Iterator[Claim]:
-    """The fair rival: what is lower is run again with another seed, and so is the champion."""
+    """The fair rival: what is lower is run again with a fresh seed, and so is the champion."""
     player.pay(1)
     for change in player.proposals():
         player.pay(1)
-        first = player.pairs(change, 1)[0, REPORTED]
+        first = player.against_champion(change)
         price = player.kappa * math.log(player.slowdown(change)) if by_the_clock else 0.0
         if first > price:
             player.pay(2)
-            again = player.pairs(change, 1)[0, REPORTED]
+            again = float(player.pairs(change, 1)[0, REPORTED])
             if again > price:
                 player.keep(change)
                 yield Claim(change, player.spent, (first + again) / 2 - price)
@@ -47,10 +47,10 @@ def two_sigma(player: Player) -> Iterator[Claim]:
     floor = player.base(FLOOR_SEEDS)[:, REPORTED]
     for change in player.proposals():
         player.pay(1)
-        seen = player.pairs(change, 1)[0, REPORTED] - player.base(1)[0, REPORTED] + fmean(floor)
+        seen = fmean(floor) - float(player.losses(change, 1)[0, REPORTED])
         if seen > 2 * stdev(floor):
             player.keep(change)
-            yield Claim(change, player.spent, float(seen))
+            yield Claim(change, player.spent, seen)
             player.pay(FLOOR_SEEDS)
             floor = player.base(FLOOR_SEEDS)[:, REPORTED]
 

@@ -82,6 +82,15 @@ class Nursery:
         if process.returncode:
             raise subprocess.CalledProcessError(process.returncode, command)
 
+    def time_side_by_side(self, *some: Arm) -> list[float]:
+        """The CPU seconds that arms take that are trained at the same time: the machine slows all alike."""
+        with ThreadPoolExecutor(len(some)) as pool:
+            return list(pool.map(self._seconds, some))
+
+    def _seconds(self, arm: Arm) -> float:
+        (run,) = self.perform(Task(arm, (1,)))
+        return float(run["cpu_seconds"])
+
 
 def tasks(preset: str, seeds: int, done: set[tuple[str, int]], ideas: Sequence[str] = ()) -> Iterator[Task]:
     """What is missing of these ideas in their order, or of all, arm after arm: a kill leaves a bank of fewer ideas."""
@@ -127,12 +136,11 @@ def time_all(folder: Path, preset: str) -> None:
     timed = Counter(pair["arm"] for pair in read_runs(file))
     base, *others = (arm for arm in arms(preset) if arm.name in trained and arm.kind != "null")
     nursery = Nursery(folder.resolve(), preset)
-    with file.open("a", encoding="utf-8") as lines, ThreadPoolExecutor(2) as pool:
+    with file.open("a", encoding="utf-8") as lines:
         for again, arm in product(range(TIMED), (arm for arm in others if arm.name != "stretched")):
             if timed[arm.name] > again:
                 continue
-            brief = (Task(replace(one, stretch=BRIEF), (1,)) for one in (base, arm))
-            beside, seconds = pool.map(lambda task: next(nursery.perform(task))["cpu_seconds"], brief)
+            beside, seconds = nursery.time_side_by_side(replace(base, stretch=BRIEF), replace(arm, stretch=BRIEF))
             lines.write(json.dumps({"arm": arm.name, "seconds": seconds, "beside": beside}) + "\n")
             lines.flush()
             print(f"{arm.name} takes {seconds / beside:.3f} of the base's CPU seconds", flush=True)
