@@ -356,7 +356,11 @@ def reject(
 @app.command()
 def resume(id_: ID, target: TargetOption = None, json_: JsonOption = False) -> None:
     """Go on with a session that was stopped, interrupted or killed."""
-    _follow(home(target).find(id_), json_)
+    from agents.campaign.board import check_current
+
+    opened = home(target).find(id_)
+    check_current(opened)
+    _follow(opened, json_)
 
 
 @app.command()

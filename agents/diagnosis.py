@@ -155,7 +155,7 @@ def _curve(pairs: Pairs) -> str | None:
     means = [[fmean(lead[a:b]) for lead in leads] for a, b in spans]
     signs = [(1 if fmean(values) > 0 else -1) if _counts(values) else 0 for values in means]
     story = _story(signs, [(steps[a], steps[b - 1]) for a, b in spans], _start_of_cool_down(pairs))
-    size = f", by {abs(fmean(means[-1])):.3f} at the end" if signs[-1] else ""
+    size = f", by {abs(fmean(means[-1])):.3f} over the last eighth" if signs[-1] else ""
     return f"Panel 'training loss': the experiment's curve is {story}{size}." if story else None
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -62,22 +63,26 @@ def _desktop(message: str) -> tuple[str, ...]:
 
 def _run(command: tuple[str, ...], about: dict[str, str]) -> None:
     try:
-        ended = subprocess.run(
+        started = subprocess.Popen(
             command,
             env=os.environ | about,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            timeout=_SECONDS,
-            check=False,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        _warn(command, f"took longer than {_SECONDS} s and was ended")
     except OSError as error:
         _warn(command, f"could not be started: {error.strerror}")
-    else:
-        if ended.returncode and about:
-            _warn(command, f"ended with exit code {ended.returncode}")
+        return
+    with started:
+        try:
+            code = started.wait(_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(started.pid, signal.SIGKILL)
+            _warn(command, f"took longer than {_SECONDS} s and was ended")
+            return
+    if code and about:
+        _warn(command, f"ended with exit code {code}")
 
 
 def _warn(command: tuple[str, ...], what: str) -> None:

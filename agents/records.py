@@ -65,10 +65,11 @@ def flag_words(flags: tuple[Flag, ...]) -> tuple[str, ...]:
 
 
 class Ablation(Record):
-    """A simpler thing that might explain a win: the mechanism left out, or a trivial alternative."""
+    """A simpler thing that might explain a win: the mechanism left out, a trivial alternative, a bundle less one."""
 
     name: str
     flags: tuple[Flag, ...]
+    member: bool = False
 
 
 class Plan(Record):
@@ -432,6 +433,8 @@ class Tried(Record):
     session: str
     idea: str
     version: int
+    preset: str = ""
+    train_tokens: int = 0
     diff_sha256: str
     flags: tuple[str, ...]
     outcome: Outcome
@@ -446,8 +449,8 @@ class Tried(Record):
 
     @property
     def failed(self) -> bool:
-        """Whether it was judged and did not win: one that was dropped for better ideas was not."""
-        return self.outcome != "win" and self.ended != "dropped"
+        """Whether it was judged and did not win: what was dropped for better ideas, or had no runs left, was not."""
+        return self.outcome != "win" and self.ended not in ("dropped", "budget")
 
     @property
     def told(self) -> dict[str, Any]:
@@ -460,7 +463,8 @@ class Session(Record):
 
     `tried` is what earlier sessions tried on the same code, `before` what they tried of this idea on other code. In a
     campaign the base may be an earlier win, whose flags are `standing`: on in both arms. Data and evaluation are then
-    still those of `origin`, the commit of a person's; empty, it is the base itself.
+    still those of `origin`, the commit of a person's; empty, it is the base itself. `floor_checked` says that the same
+    night has measured the floor on record, or trained one of its runs again.
     """
 
     id: str
@@ -486,6 +490,7 @@ class Session(Record):
     campaign: str = ""
     origin: str = ""
     standing: tuple[Flag, ...] = ()
+    floor_checked: bool = False
 
     def tried_before(self, flags: tuple[Flag, ...]) -> Tried | None:
         """Return the newest failure of a version with these flags on other code, if there was one."""

@@ -105,6 +105,7 @@ class Place:
     base: str
     standing: tuple[Flag, ...] = ()
     failed: tuple[Tried, ...] = ()
+    floor_checked: bool = False
 
 
 def now() -> str:
@@ -160,9 +161,10 @@ class Home:
         except ValidationError:
             raise SessionError(f"Session {name!r} cannot be read: {file} is damaged, or of another version.") from None
 
-    def tried(self, tree: str) -> tuple[Tried, ...]:
-        """Return what earlier sessions tried on the same training code, oldest first."""
-        return tuple(tried for summary in self._summaries() if summary.tree == tree for tried in summary.tried)
+    def tried(self, tree: str, preset: str, train_tokens: int) -> tuple[Tried, ...]:
+        """Return what earlier sessions tried on the same training code and at the same scale, oldest first."""
+        found = (tried for summary in self._summaries() if summary.tree == tree for tried in summary.tried)
+        return tuple(old for old in found if (old.preset, old.train_tokens) == (preset, train_tokens))
 
     def tried_elsewhere(self, tree: str, idea: str) -> tuple[Tried, ...]:
         """Return what earlier sessions tried of an idea on other training code, oldest first."""
@@ -208,7 +210,7 @@ def start(
     if tokens in options.scales:
         raise UsageError(f"A win at {tokens:,} tokens is what the session is about; name other scales.")
     tree = tree_of(workspace, target, base, place.standing)
-    tried = (home.tried(tree) if options.memory else ()) + place.failed
+    tried = (home.tried(tree, preset, tokens) if options.memory else ()) + place.failed
     idea = researcher.idea(text, tried) if brought is None else Idea(text=brought[1].title, name=slug(brought[1].title))
     sandbox = choose(options.no_sandbox)
     home.prepare()
@@ -236,6 +238,7 @@ def start(
         campaign=place.campaign,
         origin=place.origin,
         standing=place.standing,
+        floor_checked=place.floor_checked,
     )
     opened = Opened(home, session)
     versions = [_brought(opened, *brought, author)] if brought else []
@@ -402,6 +405,8 @@ def _tried(session: Session, version: Version, ended: bool) -> Tried | None:
         session=session.id,
         idea=session.idea.name,
         version=version.n,
+        preset=session.preset,
+        train_tokens=session.train_tokens,
         diff_sha256=patch.diff_sha256,
         flags=flag_words(version.plan.flags),
         outcome=verdict.outcome,

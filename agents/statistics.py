@@ -258,9 +258,12 @@ def equal_time(
     return Interval(mean=mean, low=mean - half, high=mean + half)
 
 
-def read_ablation(missing: Interval, effect: float) -> Literal["mechanism", "trivial", "open"]:
-    """What a simpler thing that lacks `missing` of a gain of `effect` says about it; the whole interval decides."""
-    if missing.high < effect / 2:
+def read_ablation(missing: Interval, effect: float, member: bool = False) -> Literal["mechanism", "trivial", "open"]:
+    """What a simpler thing that lacks `missing` of a gain of `effect` says about it; the whole interval decides.
+
+    A bundle of three is expected to keep two thirds without any one `member`: it is trivial if nothing is lacking.
+    """
+    if missing.high < (0 if member else effect / 2):
         return "trivial"
     return "mechanism" if missing.low > 0 else "open"
 

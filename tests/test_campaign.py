@@ -228,6 +228,13 @@ def test_what_the_runs_do_not_confirm_one_by_one_goes_together(plain: Path) -> N
     assert {flag["name"] for flag in win["flags"]} == {"rate", "constant"} and night["confirmations"]["used"] == 1
     assert [old["title"] for old in night["tried"]][:3] == ["A higher rate", "An intercept", win["title"]]
     assert git(plain, "rev-parse", night["branch"]).strip() == win["commit"]
+    assert {part["reading"] for part in win["ablations"]} <= {"mechanism", "open"} and len(win["ablations"]) == 2
+    assert not {old["title"] for old in night["next"]["promising"]} & {"An intercept", "A higher rate"}
+    report = (plain / ".circle" / "campaigns" / night["id"] / "report.md").read_text()
+    assert "without An intercept: it lacks" in report
+    names = [path.name for path in (plain / ".circle" / "sessions").iterdir()]
+    floors = [run for name in names for run in journal(plain, name, "run") if run["stage"] == "floor"]
+    assert len(floors) == 8 * len({run["commit"] for run in floors}), "a night measures each floor once"
 
 
 @pytest.mark.long

@@ -116,15 +116,15 @@ def test_runs_that_were_alone_go_before_the_screens_for_time_and_memory() -> Non
 @pytest.mark.parametrize(
     ("lead", "story"),
     [
-        (lambda step: 0.1, "ahead from the start, by 0.100 at the end"),
+        (lambda step: 0.1, "ahead from the start, by 0.100 over the last eighth"),
         (lambda step: 0.1 if step <= 100 else 0.0, "ahead until step 100 and loses it in the cool-down"),
         (lambda step: 0.1 if step <= 50 else 0.0, "ahead until step 50 and loses it after it"),
         (lambda step: -0.1 if step <= 100 else 0.0, "behind until step 100 and catches up in the cool-down"),
         (
             lambda step: -0.1 if step <= 70 else 0.2,
-            "behind until step 70 and ahead from step 80 on, by 0.200 at the end",
+            "behind until step 70 and ahead from step 80 on, by 0.200 over the last eighth",
         ),
-        (lambda step: -0.3 if step > 150 else 0.0, "behind from step 160 on, by 0.300 at the end"),
+        (lambda step: -0.3 if step > 150 else 0.0, "behind from step 160 on, by 0.300 over the last eighth"),
     ],
 )
 def test_the_curve_is_told_as_a_story(lead: Callable[[int], float], story: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -59,13 +60,16 @@ class Board:
         bundled = self.journal.find(BUNDLE, str(self.round))
         return [self.seat(BUNDLE), *found] if bundled and bundled["members"] else found
 
-    def seat(self, name: str) -> Seat:
-        """Return how an idea, by its number in the queue, or the bundle stands."""
+    def seat(self, name: str, number: int | None = None) -> Seat:
+        """Return how an idea, by its number in the queue, or the bundle stands on the present or another baseline."""
         entry = Entry(text="The bundle") if name == BUNDLE else self.opened.campaign.entries[int(name)]
-        body = self.journal.find("session", f"{self.round} {name}")
+        body = self.journal.find("session", f"{self.round if number is None else number} {name}")
         if body is None or "refused" in body:
             return Seat(name, entry, refused=body["refused"] if body else "")
-        opened = self.opened.home.find(body["session"])
+        try:
+            opened = self.opened.home.find(body["session"])
+        except SessionError as damaged:
+            return Seat(name, entry, refused=str(damaged))
         broken = self.journal.find("broken", opened.session.id)
         if broken is not None:
             return Seat(name, entry, opened, "failed", refused=broken)
@@ -81,14 +85,17 @@ class Board:
 
     def failures(self, name: str) -> tuple[Tried, ...]:
         """What the night has judged of an idea on earlier baselines, and need not try again on a new one."""
-        bodies = [self.journal.find("session", f"{number} {name}") or {} for number in range(self.round)]
-        found = [self.opened.home.find(body["session"]) for body in bodies if "session" in body]
-        tried = (old for opened in found for old in opened.summary().tried)
+        seats = (self.seat(name, number) for number in range(self.round))
+        tried = (old for seat in seats if seat.opened for old in seat.opened.summary().tried)
         return tuple(old for old in tried if old.outcome in ("loss", "invalid"))
 
     def sessions(self) -> list[Opened]:
-        """Return all sessions of the night, in the order in which they were started."""
-        return [self.opened.home.find(body["session"]) for body in self.opened.bodies("session") if "session" in body]
+        """Return all sessions of the night that can be read, in the order in which they were started."""
+        found = []
+        for body in (body for body in self.opened.bodies("session") if "session" in body):
+            with suppress(SessionError):
+                found.append(self.opened.home.find(body["session"]))
+        return found
 
     def cost(self) -> tuple[int, float]:
         """Return the runs that the night has trained, and the seconds that it has worked."""
@@ -146,7 +153,7 @@ class Board:
 def check_current(opened: Opened) -> None:
     """Raise SessionError if a session's campaign has won since, so that nobody approves what is not gone on with."""
     name = opened.session.campaign
-    if not name:
+    if not name or opened.status() in ("victory", "concluded"):
         return
     if Board(find_campaign(opened.home, name)).base != opened.session.base:
         raise SessionError(

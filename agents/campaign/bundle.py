@@ -105,7 +105,11 @@ def _plan(members: list[Version], target: Target) -> Plan:
         flags=_flags(members),
         criteria="The session's rule of proof, as one version.",
         ablations=tuple(
-            Ablation(name=f"without {member.plan.title}", flags=_flags([other for other in members if other != member]))
+            Ablation(
+                name=f"without {member.plan.title}",
+                flags=_flags([other for other in members if other != member]),
+                member=True,
+            )
             for member in members
         ),
     )

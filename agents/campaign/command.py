@@ -24,9 +24,10 @@ def queue(home: Home, file: Path | None, researcher: str, options: Options, hour
     """
     answers, base = open_researcher(researcher), home.workspace.head()
     target = load_committed_target(home.workspace, base)
-    target.scale(options.preset or target.preset)
-    tree = tree_of(home.workspace, target, base, ()) if options.memory else None
-    entries = read_ideas(file) if file else own_ideas(answers, home, tree)
+    preset = options.preset or target.preset
+    tokens = options.train_tokens or target.scale(preset).train_tokens
+    tried = home.tried(tree_of(home.workspace, target, base, ()), preset, tokens) if options.memory else ()
+    entries = read_ideas(file) if file else own_ideas(answers, tried)
     check(entries, home, answers, base)
     return start_campaign(home, entries, researcher, options, hours, error)
 
@@ -41,6 +42,9 @@ def follow(opened: OpenCampaign, report: Reporter, notify: Notifier) -> tuple[di
     share = f"at most {campaign.confirmations} confirmations, which hold false wins in at most {campaign.error:.0%} of"
     report("campaign", text=f"{len(campaign.entries)} ideas, {campaign.hours:g} hours; {share} such nights")
     board = Board(opened)
-    Night(board, report, notify).run()
-    shown = document(board)
-    return shown, write(board, shown)
+    try:
+        Night(board, report, notify).run(after_step=lambda: write(board, document(board)))
+    finally:
+        shown = document(board)
+        page = write(board, shown)
+    return shown, page

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from agents.brought import plan_of
 from agents.errors import DiffRefused, UsageError
 from agents.ports import Researcher
-from agents.records import Record
+from agents.records import Record, Tried
 
 if TYPE_CHECKING:
     from agents.session import Home
@@ -43,10 +43,10 @@ class _Written(Record):
 def read_ideas(file: Path) -> tuple[Entry, ...]:
     """Return the ideas of a file; raise UsageError with a sentence that names the entry that cannot be used."""
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The ideas {file} cannot be read: {error}.") from error
-    if file.suffix in (".toml", ".json"):
+    if file.suffix.lower() in (".toml", ".json"):
         entries = [_entry(file, number, item) for number, item in enumerate(_listed(file, text), 1)]
     else:
         lines = (line.strip() for line in text.splitlines())
@@ -56,9 +56,9 @@ def read_ideas(file: Path) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def own_ideas(researcher: Researcher, home: Home, tree: str | None) -> tuple[Entry, ...]:
-    """Return what the researcher would try by itself, but for what failed on the training code `tree` before."""
-    found = researcher.ideas(home.tried(tree) if tree else ())
+def own_ideas(researcher: Researcher, tried: tuple[Tried, ...]) -> tuple[Entry, ...]:
+    """Return what the researcher would try by itself, but for what failed before."""
+    found = researcher.ideas(tried)
     if not found:
         raise UsageError("The researcher has no idea left that was not tried on this code: --ideas FILE brings others.")
     return tuple(Entry(text=idea.text) for idea in found)
@@ -79,7 +79,7 @@ def check(entries: tuple[Entry, ...], home: Home, researcher: Researcher, base: 
 
 def _listed(file: Path, text: str) -> list[Any]:
     try:
-        document = tomllib.loads(text) if file.suffix == ".toml" else json.loads(text)
+        document = tomllib.loads(text) if file.suffix.lower() == ".toml" else json.loads(text)
     except ValueError as error:
         raise UsageError(f"The ideas {file} are not valid {file.suffix[1:].upper()}: {error}.") from error
     found = document.get("ideas") if isinstance(document, dict) else document

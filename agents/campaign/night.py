@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -44,7 +44,7 @@ class Night:
     notify: Notifier
     spent: str = ""
 
-    def run(self) -> None:
+    def run(self, after_step: Callable[[], object]) -> None:
         """Work until nothing is left to do, nothing can be afforded, or all that is left waits for a person.
 
         Raises:
@@ -56,6 +56,7 @@ class Night:
         with self.board.opened.locked():
             while self._step():
                 self.spent = ""
+                after_step()
             self._close()
 
     def _step(self) -> bool:
@@ -118,7 +119,12 @@ class Night:
             return begun  # the night was killed before it could put it on record
         options = replace(campaign.options, secret=secret, budget=self._left())
         place = Place(
-            campaign.id, campaign.origin, self.board.base, self.board.standing, self.board.failures(seat.name)
+            campaign.id,
+            campaign.origin,
+            self.board.base,
+            self.board.standing,
+            self.board.failures(seat.name),
+            any(other.opened and other.opened.state().get("baseline") for other in self.board.seats()),
         )
         if seat.name == BUNDLE:
             made = Bundle.model_validate(self.board.journal.find(BUNDLE, str(self.board.round)))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from agents.campaign.board import Board, Seat
+from agents.campaign.board import BUNDLE, Board, Seat
+from agents.campaign.bundle import Bundle
+from agents.campaign.record import OpenCampaign, Win
 from agents.campaign.stack import STACK_PAIRS
 from agents.records import Flag, Tried
 from agents.report.canvas import canvas, svg
 from agents.report.documents import template
+from agents.state import current
 
 _COLOURS = {"win": "#0072b2", "inconclusive": "#e69f00", "loss": "#999999", "invalid": "#cccccc"}
 
@@ -28,8 +31,11 @@ def document(board: Board) -> dict[str, Any]:
         "started_at": campaign.started_at,
         "target": {"path": str(opened.home.target), "commit": campaign.origin},
         "tried": [old.model_dump(mode="json") for old in tried],
-        "not_started": [{"idea": seat.entry.text, "why": seat.refused} for seat in seats if seat.refused],
-        "wins": [win.model_dump(mode="json") | {"switch": words(win.flags)} for win in wins],
+        "not_started": _not_started(board),
+        "wins": [
+            win.model_dump(mode="json") | {"switch": words(win.flags), "ablations": _ablations(board, win)}
+            for win in wins
+        ],
         "stacked": ended["stacked"] if ended else None,
         "stack_pairs": STACK_PAIRS,
         "branch": board.branch if wins else None,
@@ -42,7 +48,7 @@ def document(board: Board) -> dict[str, Any]:
         "cost": {"runs": runs, "hours": seconds / 3600, "allowed_hours": campaign.hours},
         "spent": (ended and ended["spent"]) or None,
         "next": {
-            "promising": [old.model_dump(mode="json") for old in _promising(tried)],
+            "promising": [old.model_dump(mode="json") for old in _promising(tried, _won_together(opened))],
             "waiting": [{"idea": seat.entry.text, "session": _session(seat)} for seat in waiting],
             "left": [seat.entry.text for seat in seats if seat.opened is None and not seat.refused],
         },
@@ -64,9 +70,34 @@ def words(flags: tuple[Flag, ...]) -> str:
     return " ".join(f"--{name} {value}" for name, value in values)
 
 
-def _promising(tried: list[Tried]) -> list[Tried]:
+def _not_started(board: Board) -> list[dict[str, str]]:
+    """The ideas that could not be judged, on whichever baseline of the night, and why."""
+    refused = {
+        seat.entry.text: seat.refused
+        for number in range(board.round + 1)
+        for name in map(str, range(len(board.opened.campaign.entries)))
+        if (seat := board.seat(name, number)).refused
+    }
+    return [{"idea": text, "why": why} for text, why in refused.items()]
+
+
+def _won_together(opened: OpenCampaign) -> set[str]:
+    """The titles of what is in as a part of a bundle that won."""
+    wins = {win.title for win in opened.wins()}
+    bundles = map(Bundle.model_validate, opened.bodies(BUNDLE))
+    return {title for bundle in bundles if bundle.plan.title in wins for title in bundle.members}
+
+
+def _ablations(board: Board, win: Win) -> list[dict[str, Any]]:
+    """What a win is without a part of it, as its session measured it."""
+    found = [current(opened.state()).experiment for opened in board.sessions() if opened.session.id == win.session]
+    ablated = (result for measured in found if measured for result in measured.ablations)
+    return [result.model_dump(mode="json") | {"finding": result.finding} for result in ablated]
+
+
+def _promising(tried: list[Tried], won: set[str]) -> list[Tried]:
     """What the screen let on and no confirmation carried, by the last word on each change, the largest gain first."""
-    last = {(old.idea, old.flags): old for old in tried}.values()
+    last = {(old.idea, old.flags): old for old in tried if old.title not in won}.values()
     open_ = [old for old in last if old.outcome == "inconclusive" and old.ended in ("refused", "dropped", "budget")]
     return sorted((old for old in open_ if (old.screened or 0) > 0), key=lambda old: old.screened or 0, reverse=True)
 

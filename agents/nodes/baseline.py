@@ -27,14 +27,19 @@ def baseline(state: State, runtime: Runtime[Context]) -> State:
     session, laboratory = context.session, context.laboratory
     standing = switched(session.standing)
     key = laboratory.baseline_key(session.base, session.preset, session.train_tokens, standing)
-    recorded = () if session.fresh_baseline else laboratory.recorded_baseline(key)
+    wanted = session.floor_checked or not session.fresh_baseline
+    recorded = laboratory.recorded_baseline(key) if wanted else ()
     scale = context.target.scale(session.preset)
     ablations = sum(len(version.plan.ablations) for version in versions_of(state))
     expected = forecast(session, scale, recorded, ablations)
     context.report("forecast", forecast=expected, metric=context.target.metric.name)
     if not affords(session.budget, spend_of(state), FLOOR_SEEDS, session.workers, scale.seconds):
         return {"baseline": None}
-    floor, trained = measure_floor(laboratory, key, session.base, session.train_tokens, recorded, standing)
+    floor, trained = (
+        (recorded, ())
+        if recorded and session.floor_checked
+        else measure_floor(laboratory, key, session.base, session.train_tokens, recorded, standing)
+    )
     measured = summarise(floor, key, context.target.metric, reused=len(trained) < len(floor))
     context.report("baseline", baseline=measured)
     runs = {run.key: run.train_seconds for run in trained}

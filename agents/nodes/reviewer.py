@@ -45,14 +45,14 @@ def _repetition(state: State, context: Context, version: Version) -> tuple[Issue
     assert version.patch is not None
     mine = (version.patch.diff_sha256, flag_words(version.plan.flags))
     earlier = {
+        (old.diff_sha256, old.flags): f"version {old.version} of session {old.session}"
+        for old in reversed(context.session.tried)
+        if old.failed
+    }
+    earlier |= {
         (old.patch.diff_sha256, flag_words(old.plan.flags)): f"version {old.n}"
         for old in versions_of(state)[:-1]
         if old.patch and old.verdict
-    }
-    earlier |= {
-        (old.diff_sha256, old.flags): f"version {old.version} of session {old.session}"
-        for old in context.session.tried
-        if old.failed
     }
     if mine not in earlier:
         return ()

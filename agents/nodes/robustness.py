@@ -87,7 +87,7 @@ def _ablate(whole: _Whole, ablation: Ablation, effect: float) -> Ablated:
         found |= {order.seed: loss for order, loss in zip(orders, losses, strict=True)}
         own = [gain(whole.baseline[seed], found[seed], direction) for seed in seeds]
         missing = interval([gain(found[seed], whole.experiment[seed], direction) for seed in seeds], 0.90)
-        reading = read_ablation(missing, effect)
+        reading = read_ablation(missing, effect, ablation.member)
         update = {"pairs": count, "gain": interval(own, 0.90), "missing": missing, "reading": reading}
         result = result.model_copy(update=update)
         if reading != "open":

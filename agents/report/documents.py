@@ -77,7 +77,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": number, "span": span, "ratio": ratio}
+    environment.filters |= {"number": number, "span": span, "ratio": ratio, "cell": cell}
     return environment
 
 
@@ -95,6 +95,11 @@ def span(interval: Interval | Sequence[float] | None, digits: int = 4) -> str:
     if not isinstance(interval, Interval):
         return f"[{interval[0]:+.{digits}f}, {interval[1]:+.{digits}f}]"
     return f"{interval.mean:+.{digits}f} [{interval.low:+.{digits}f}, {interval.high:+.{digits}f}]"
+
+
+def cell(text: str) -> str:
+    """Return words as one cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def ratio(interval: Interval) -> str:
