@@ -277,10 +277,13 @@ def ideas_(
     json_: JsonOption = False,
 ) -> None:
     """List what the sessions of the target have tried, newest first: status, effect, cause, lessons."""
-    from agents.memory import remembered
+    from agents.memory import remembered, unreadable
     from agents.printing import print_ideas
 
-    found = remembered(home(target), words or [])
+    place = home(target)
+    found = remembered(place, words or [])
+    if damaged := unreadable(place):
+        print(f"warning: what these sessions tried cannot be read: {', '.join(damaged)}.", file=sys.stderr)
     if json_:
         print(json.dumps(found, indent=1))
     else:

@@ -29,6 +29,12 @@ def remembered(home: Home, words: list[str]) -> list[dict[str, Any]]:
     return [entry for entry in found if _matches(entry, words)]
 
 
+def unreadable(home: Home) -> list[str]:
+    """Return the sessions whose record is damaged, or of another version: what they tried is not known."""
+    readable = {opened.session.id for opened in home.sessions()}
+    return sorted({file.parent.name for file in (home.folder / "sessions").glob("*/session.json")} - readable)
+
+
 def _matches(entry: dict[str, Any], words: list[str]) -> bool:
     """Whether all words are in what a person would look for: names, titles, flags, outcome, cause, lessons, session."""
     looked = ("idea", "idea_text", "title", "flags", "outcome", "cause", "lessons", "session")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from agents.session import Summary
+from agents.session import Home, Summary, tree_of
+from agents.settings import load_target
 from tests.sessions import circle, git, session_id
 
 PACE = """
@@ -41,6 +42,10 @@ def test_what_failed_is_remembered_and_not_tried_again(plain: Path, tmp_path: Pa
     assert circle(plain, "ideas", "bigram").stdout == "Nothing was tried that has these words.\n"
     again = circle(plain, *start, "pace")
     assert again.returncode == 2 and name in again.stderr and "--no-memory" in again.stderr
+    place = Home(plain)
+    tree = tree_of(place.workspace, load_target(plain), place.workspace.head(), ())
+    assert [old.session for old in place.tried(tree, entry["preset"], entry["train_tokens"])] == [name]
+    assert place.tried(tree, entry["preset"], 2 * entry["train_tokens"]) == (), "another scale is another question"
     (plain / "model.py").write_text((plain / "model.py").read_text() + "\n# Other code.\n")
     git(plain, "commit", "-qam", "Other code")
     other = circle(plain, *start, "pace")
@@ -48,7 +53,11 @@ def test_what_failed_is_remembered_and_not_tried_again(plain: Path, tmp_path: Pa
     assert other.returncode == 3 and said in other.stderr
     paper = git(plain, "show", f"circle/{session_id(other.stderr)}/v1:docs/research/papers/pace.md")
     assert f"Tried before on other code: session `{name}`, loss by theory." in paper
-    printed = circle(plain, "ideas").stdout
+    (plain / ".circle" / "sessions" / "damaged").mkdir()
+    (plain / ".circle" / "sessions" / "damaged" / "session.json").write_text("{")
+    listed = circle(plain, "ideas")
+    printed = listed.stdout
+    assert "cannot be read: damaged." in listed.stderr
     assert printed.count("A slow pace  V1  loss by theory, effect") == 2
     assert "on the present code" in printed and "on other code" in printed
 
