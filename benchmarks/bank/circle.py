@@ -238,7 +238,7 @@ class _Version:
     def _screened(self) -> bool:
         for gate in SCREEN:
             self.player.pay(gate.n - len(self.gains))
-            if self.change.void:
+            if self.change.stopped_by == "evaluation":
                 self.evidence = replace(self.evidence, causality_failed=True)
                 return False
             self.gains += self.player.pairs(self.change, gate.n - len(self.gains))[:, VISIBLE].tolist()
@@ -295,4 +295,5 @@ class _Version:
         self.evidence = replace(self.evidence, confirmation="win" if answer == "win" else "refused")
         slower = self.speed is not None and self.speed.mean > FREE_SLOWDOWN
         if answer == "win" and slower and not self.evidence.retrained:
-            self.evidence = replace(self.evidence, equal_time_effect=self._retrained())
+            timed = self._retrained()
+            self.evidence = replace(self.evidence, equal_time_effect=timed)

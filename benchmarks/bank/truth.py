@@ -32,7 +32,7 @@ class Change:
     """One arm as a proposal. `gains` is [seeds, 3] in the order of SPLITS; `slowdown` a ratio of CPU seconds.
 
     `stopped_by` is the layer that stops it before it is measured, in a loop that has layers; `answers` are the causes
-    of failure that it answers. A change whose trusted figure is void gains nothing.
+    of failure that it answers. A cheat gains nothing.
     """
 
     name: str
@@ -61,8 +61,8 @@ class Change:
 
     @property
     def void(self) -> bool:
-        """Whether the trusted evaluator would not score it: it looks ahead, or keeps what it saw."""
-        return self.stopped_by == "evaluation"
+        """Whether what it gains is none: it lies about the loss, looks ahead, or trains on more than it says."""
+        return self.kind == "cheat"
 
     @property
     def gain(self) -> float:
@@ -155,12 +155,12 @@ def read_truth(file: Path) -> Truth:
     base = np.array([losses["base"][seed] for seed in seeds])
     stopped, times = bank["stopped_by"], bank["slowdown"]
     whole = [
-        arm for arm, found in losses.items() if set(seeds) <= set(found) and (kinds[arm] == "null" or arm in times)
+        arm for arm, found in losses.items() if set(seeds) <= set(found) and (kinds[arm] != "idea" or arm in times)
     ]
 
     def change(name: str, **about: Any) -> Change:
         gains = base - np.array([losses[name][seed] for seed in seeds])
-        slow = 1.0 if kinds[name] in ("null", "base") else geometric_mean(times[name])
+        slow = geometric_mean(times[name]) if kinds[name] == "idea" else 1.0
         return Change(name, kinds[name], gains, slow, stopped_by=stopped.get(name, ""), **about)
 
     ideas = []

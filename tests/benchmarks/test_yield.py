@@ -101,6 +101,9 @@ def test_circle_keeps_neither_noise_nor_cheats_nor_harm(truth: Truth) -> None:
 def test_revision_answers_a_failure_by_system(truth: Truth) -> None:
     """The second version is what wins; without revision nothing does."""
     assert set(claims(truth, "Circle", "slow")) == {"slow/fast"}
+    somewhat = Idea("good", (change("good", 6, slowdown=1.04),))
+    kept = play(LOOPS["Circle"], Endless(truth, repeat(somewhat), np.random.default_rng(1), 300))
+    assert len(kept) > 4, "what is slower and worth it wins against a base that trains as long"
     assert not claims(truth, "Circle without revision", "slow")
 
 
