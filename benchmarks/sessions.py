@@ -16,10 +16,10 @@ import hashlib
 import json
 import math
 import threading
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import product
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
@@ -69,34 +69,33 @@ def queue() -> list[Idea]:
 class School:
     """Where states of the trainer are trained: a state is the names of the arms that are in it, in order."""
 
-    def __init__(self, folder: Path, preset: str, workers: int) -> None:
+    def __init__(self, folder: Path, preset: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.nursery, self.workers = Nursery(folder.resolve(), preset), workers
+        self.nursery = Nursery(folder.resolve(), preset)
         self.arms = {arm.name: arm for arm in arms(preset)}
-        self.file, self.writing = folder / f"{preset}-states.jsonl", threading.Lock()
+        self.file, self.writing, self.joining = folder / f"{preset}-states.jsonl", threading.Lock(), threading.Lock()
+        self.training: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self.runs = {(run["arm"], run["seed"]): run for run in read_runs(self.file)}
         self.known: dict[State, Arm | None] = {}
         self.ratios: dict[tuple[str, str], float] = {}
 
     def arm(self, state: State) -> Arm | None:
         """The state as one arm; None where its diffs do not apply together."""
-        if state not in self.known:
-            try:
-                self.known[state] = self._join(state)
-            except DiffRefused:
-                self.known[state] = None
-        return self.known[state]
+        with self.joining:
+            if state not in self.known:
+                try:
+                    self.known[state] = self._join(state)
+                except DiffRefused:
+                    self.known[state] = None
+            return self.known[state]
 
     def train(self, asked: Sequence[tuple[Arm, Sequence[int]]]) -> list[list[dict[str, Any]]]:
         """The runs of each arm at its seeds; what is on file is not trained again."""
-        tasks = [
-            Task(arm, tuple(missing[first : first + TOGETHER]))
-            for arm, seeds in asked
-            if (missing := [seed for seed in seeds if (arm.name, seed) not in self.runs])
-            for first in range(0, len(missing), TOGETHER)
-        ]
-        with ThreadPoolExecutor(self.workers) as pool:
-            list(pool.map(self._perform, tasks))
+        for arm, seeds in asked:
+            with self.training[arm.name]:
+                missing = [seed for seed in seeds if (arm.name, seed) not in self.runs]
+                for first in range(0, len(missing), TOGETHER):
+                    self._perform(Task(arm, tuple(missing[first : first + TOGETHER])))
         return [[self.runs[arm.name, seed] for seed in seeds] for arm, seeds in asked]
 
     def slowdown(self, old: Arm, new: Arm) -> float:
@@ -254,15 +253,14 @@ def main() -> None:
     parser.add_argument("--preset", default="smoke")
     parser.add_argument("--sessions", type=int, default=3)
     parser.add_argument("--budget", type=float, default=100, help="runs of a session")
-    parser.add_argument("--workers", type=int, default=2, help="processes of one thread")
+    parser.add_argument("--workers", type=int, default=2, help="sessions side by side, of one thread each")
     asked = parser.parse_args()
-    school = School(asked.train, asked.preset, asked.workers)
-    rows = []
-    for number, loop in product(range(1, asked.sessions + 1), LOOPS):
-        if loop == "an oracle":
-            continue
-        rows.append(session(school, loop, number, asked.budget))
-        print(*rows[-1], sep=" | ", flush=True)
+    school, rows = School(asked.train, asked.preset), []
+    every = [(loop, number) for number in range(1, asked.sessions + 1) for loop in LOOPS if loop != "an oracle"]
+    with ThreadPoolExecutor(asked.workers) as pool:
+        for row in pool.map(lambda one: session(school, one[0], one[1], asked.budget), every):
+            rows.append(row)
+            print(*row, sep=" | ", flush=True)
     table("Real sessions; gains in nats on the hidden split", HEAD, sorted(rows, key=lambda row: row[1]))
 
 

@@ -147,7 +147,7 @@ def test_the_bank_trains_each_arm_in_its_own_tree(tmp_path: Path) -> None:
 
 def test_real_sessions_stack_diffs_and_train_nothing_twice(tmp_path: Path) -> None:
     """Two ideas are one tree with both flags on; what is in is not put in twice, and what is on file is not trained."""
-    school = School(tmp_path, "smoke", 2)
+    school = School(tmp_path, "smoke")
     school.arms["base"] = Arm("base", "base", stretch=0.1)
     both = ("local-mixing/smear", "logit-cap/fifteen")
     player = Trained(truth_of_nothing(), iter(queue()), np.random.default_rng(0), 10, school=school)
@@ -163,7 +163,7 @@ def test_real_sessions_stack_diffs_and_train_nothing_twice(tmp_path: Path) -> No
     assert arm and {name for name, _ in arm.flags} == {name for one in both for name, _ in school.arms[one].flags}
     lines = school.file.read_text().splitlines()
     assert len(lines) == 6 and player.slowdown(cap) > 0
-    again = Trained(player.truth, iter(()), np.random.default_rng(0), 10, school=School(tmp_path, "smoke", 1))
+    again = Trained(player.truth, iter(()), np.random.default_rng(0), 10, school=School(tmp_path, "smoke"))
     again.school.arms["base"] = school.arms["base"]
     assert (again.pairs(smear, 2) == alone).all() and school.file.read_text().splitlines() == lines
 
