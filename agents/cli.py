@@ -19,6 +19,7 @@ from agents.options import (
     SHA,
     AblationOption,
     ConfidenceOption,
+    DollarsOption,
     EffectOption,
     ErrorOption,
     FlagsOption,
@@ -27,6 +28,8 @@ from agents.options import (
     IdeasOption,
     JsonOption,
     MemoryOption,
+    ModelOption,
+    ModelTokensOption,
     NightOption,
     NotifyOption,
     PatchOption,
@@ -47,6 +50,7 @@ from agents.options import (
     committed_home,
     home,
     options_of,
+    researcher_of,
     root,
 )
 
@@ -91,6 +95,7 @@ def start(
     ] = "",
     target: TargetOption = None,
     researcher: ResearcherOption = None,
+    model: ModelOption = None,
     patch: PatchOption = None,
     flags: FlagsOption = "",
     ablation: AblationOption = None,
@@ -101,6 +106,8 @@ def start(
     max_versions: VersionsOption = None,
     max_runs: RunsOption = None,
     max_hours: HoursOption = None,
+    max_usd: DollarsOption = None,
+    max_tokens: ModelTokensOption = None,
     minimum_effect: EffectOption = None,
     confidence: ConfidenceOption = None,
     workers: WorkersOption = None,
@@ -117,7 +124,8 @@ def start(
     from agents.session import start as start_session
 
     tell = notifier(notify)
-    place, defaults = committed_home(target)
+    place, settings = committed_home(target)
+    defaults = settings.start
     options = options_of(
         defaults,
         preset=preset,
@@ -134,11 +142,14 @@ def start(
         secret=secret,
         fresh_baseline=fresh_baseline,
         memory=not no_memory,
+        model=model,
+        max_usd=max_usd,
+        max_tokens=max_tokens,
     )
     if (patch is None) != (not flags):
         raise UsageError("--patch and --flags go together: the diff, and the flags that turn it on.")
     own = brought(place, patch, flags, ablation or [], idea) if patch else None
-    answers = open_researcher(researcher or defaults.researcher or "catalogue")
+    answers = open_researcher(researcher_of(researcher, settings, options))
     opened = start_session(place, idea, answers, options, own)
     print(f"session {opened.session.id}", file=sys.stderr, flush=True)
     _follow(opened, json_, notify=tell)
@@ -176,7 +187,8 @@ def judge(
     from agents.session import start as start_session
 
     tell = notifier(notify)
-    place, defaults = committed_home(target)
+    place, settings = committed_home(target)
+    defaults = settings.start
     if null:
         if patch or flags:
             raise UsageError("--null judges no diff: leave out --patch and --flags, or leave out --null.")
@@ -221,11 +233,14 @@ def campaign(
     resume: ResumeOption = None,
     target: TargetOption = None,
     researcher: ResearcherOption = None,
+    model: ModelOption = None,
     preset: PresetOption = None,
     train_tokens: TokensOption = None,
     turbo: TurboOption = False,
     max_versions: VersionsOption = None,
     max_runs: RunsOption = None,
+    max_usd: DollarsOption = None,
+    max_tokens: ModelTokensOption = None,
     minimum_effect: EffectOption = None,
     confidence: ConfidenceOption = None,
     workers: WorkersOption = None,
@@ -246,7 +261,8 @@ def campaign(
             raise UsageError("--resume goes on with the queue that the campaign has: leave out --ideas.")
         opened = find_campaign(home(target), resume)
     else:
-        place, defaults = committed_home(target)
+        place, settings = committed_home(target)
+        defaults = settings.start
         options = options_of(
             defaults.model_copy(update={"max_hours": None}),
             preset=preset,
@@ -261,8 +277,11 @@ def campaign(
             no_sandbox=no_sandbox,
             secret=secret,
             memory=not no_memory,
+            model=model,
+            max_usd=max_usd,
+            max_tokens=max_tokens,
         )
-        opened = queue(place, ideas, researcher or defaults.researcher or "catalogue", options, hours, error)
+        opened = queue(place, ideas, researcher_of(researcher, settings, options), options, hours, error)
     print(f"campaign {opened.campaign.id}", file=sys.stderr, flush=True)
     with _display() as report:
         shown, page = follow(opened, report, tell)

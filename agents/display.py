@@ -46,6 +46,7 @@ class Display:
         self._going: dict[str, _Going] = {}
         self._node, self._ended, self._pairs = "", 0, 0
         self._most_runs, self._runs_a_version, self._seconds = 0, 0, 0.0
+        self._usage, self._asking = None, False
         self._live = self._open_live() if console.is_terminal else None
 
     def close(self) -> None:
@@ -143,6 +144,15 @@ class Display:
     def _on_robustness(self, version: int, result: Any) -> None:
         self._say(f"V{version} check", result.finding)
 
+    def _on_asking(self, usage: Any) -> None:
+        self._usage, self._asking = usage, True
+
+    def _on_usage(self, usage: Any) -> None:
+        self._usage, self._asking = usage, False
+
+    def _on_waiting(self, seconds: float, reason: str) -> None:
+        self._say("model", f"waits {seconds:.0f} s: {reason}")
+
     def _on_campaign(self, text: str) -> None:
         self._say("campaign", text)
 
@@ -184,6 +194,10 @@ class Display:
         minutes = left * self._seconds / max(1, self._ended) / 60 / max(1, len(self._going))
         done = f"{self._ended} runs and {self._pairs} pairs done"
         table.add_row(f"[bold cyan]{self._node}[/]", done, f"at most {left} runs", f"and {minutes:.0f} min left", "")
+        if self._usage is not None:
+            used, name = self._usage, "the model is asked" if self._asking else "the model"
+            tokens = f"{used.input_tokens:,} in, {used.output_tokens:,} out"
+            table.add_row("", name, f"{used.model_calls} calls", tokens, f"${used.usd:.4f}")
         for going in self._going.values():
             progress = f"step {going.step}/{going.steps}" if going.steps else "starting"
             speed = f"{going.tokens_per_second:,.0f} tokens/s, {going.seconds_left:.0f} s left"

@@ -8,15 +8,21 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from agents.errors import CircleError, Interrupted, SessionError
+from agents.errors import CircleError, Interrupted, Paused, SessionError
 from agents.journal import Journal, JournaledClock, JournaledResearcher
+from agents.ledger import used
 from agents.measuring import open_laboratory
-from agents.ports import Context, Reporter, silent
-from agents.records import Approval
+from agents.ports import Context, Desk, Laboratory, Order, Reporter, silent
+from agents.records import Approval, Plan
 from agents.session import Opened, load_committed_target, now
+from agents.settings import Target
 from agents.state import State
+
+if TYPE_CHECKING:
+    from agents.researchers.claude import World
 
 
 class WallClock:
@@ -48,6 +54,9 @@ def drive(opened: Opened, report: Reporter = silent, answer: Approval | str | No
         opened.stop_file.unlink(missing_ok=True)
         try:
             _run(opened, report, answer)
+        except Paused as paused:
+            opened.summarise("stopped", None)
+            raise Paused(f"{paused} Session {name} has stopped; circle resume {name} goes on.") from None
         except (Interrupted, KeyboardInterrupt):
             opened.summarise("stopped", None)
             raise Interrupted(f"Session {name} has stopped; circle resume {name} goes on.") from None
@@ -95,16 +104,48 @@ def _context(opened: Opened, report: Reporter, seconds: float) -> Context:
         session.workers,
         report,
     )
+    world = _world(opened, target, journal, report)
     return Context(
         session=session,
         target=target,
-        researcher=JournaledResearcher(open_researcher(session.researcher, journal.count("reply")), journal),
+        researcher=JournaledResearcher(open_researcher(session.researcher, journal.count("reply"), world), journal),
         workspace=home.workspace,
         laboratory=laboratory,
         clock=JournaledClock(WallClock(seconds), journal),
         record=lambda kind, key, body: journal.once(kind, key, lambda: body),
         report=report,
+        desk=partial(_desk, opened, target, laboratory),
+        usage=lambda: used(journal),
     )
+
+
+def _world(opened: Opened, target: Target, journal: Journal, report: Reporter) -> World | None:
+    """What a model is told and may spend; None for a researcher that asks none."""
+    from agents.memory import remembered
+    from agents.researchers.claude import World, remembering
+
+    session, home = opened.session, opened.home
+    if not session.model:
+        return None
+    return World(
+        model=target.model.model_copy(update={"name": session.model}),
+        journal=journal,
+        budget=session.budget,
+        target=target,
+        base_tree=home.workspace.export(session.base),
+        remember=remembering(partial(remembered, home)),
+        report=report,
+        stopped=opened.stop_file.exists,
+    )
+
+
+def _desk(
+    opened: Opened, target: Target, laboratory: Laboratory, plan: Plan | None, start: str, short: Order | None
+) -> Desk:
+    from agents.desk import FolderDesk
+
+    folder, base = opened.folder / "desk", opened.session.base
+    return FolderDesk.laid(folder, base, start, target, opened.home.workspace, laboratory, plan, short)
 
 
 @contextmanager

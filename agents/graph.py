@@ -5,7 +5,7 @@
     analyzer -> revisor -> planner                  not beaten: the circle
     reviewer, regression, analyzer -> implementer   a bug: repair, bounded; the same diff again is none
     approval -> planner                             a person rejected the diff; their words go along
-    any -> conclude -> END                          the budget is spent or the idea exhausted
+    any -> conclude -> END                          the budget is spent, the idea exhausted, a model out of answers
 
 Node order exists only here. A node takes the state and the session's Context and returns what changed.
 """
@@ -19,6 +19,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
 from agents import budget
+from agents.errors import Halted
 from agents.nodes.analyzer import analyzer, repairable
 from agents.nodes.approval import approval
 from agents.nodes.baseline import baseline
@@ -48,8 +49,15 @@ def after_baseline(state: State) -> str:
     return "reviewer" if state.get("versions") else "planner"
 
 
+def after_planning(state: State) -> str:
+    """A plan is written down as code, unless its researcher cannot go on."""
+    return "conclude" if state.get("halted") else "implementer"
+
+
 def after_implementation(state: State) -> str:
     """The same diff again is not reviewed again: what it failed by stands."""
+    if state.get("halted"):
+        return "conclude"
     return "analyzer" if unrepaired(current(state)) else "reviewer"
 
 
@@ -97,6 +105,8 @@ def within_budget(route: Route) -> Route:
     """Let a route decide only while the budget allows; a win that is already paid for is never thrown away."""
 
     def decide(state: State) -> str:
+        if state.get("halted"):
+            return "conclude"
         following = route(state)
         return following if following == "robustness" or not budget.exhausted(state) else "conclude"
 
@@ -105,12 +115,17 @@ def within_budget(route: Route) -> Route:
 
 
 def _timed(node: Callable[..., State]) -> Callable[..., Any]:
-    """Let a node's update carry the time that the session has been worked on."""
+    """Let a node's update carry what the session has used; a node that cannot go on says why, and changes nothing."""
 
     def step(state: State, runtime: Runtime[Context]) -> State:
-        runtime.context.report("node", name=node.__name__)
-        update = node(state, runtime)
-        return {**update, "wall_seconds": runtime.context.clock.elapsed()}
+        context = runtime.context
+        context.report("node", name=node.__name__)
+        try:
+            update = node(state, runtime)
+        except Halted as halted:
+            update = {"halted": str(halted)}
+        used = context.usage().model_dump(mode="json")
+        return {**update, "wall_seconds": context.clock.elapsed(), "usage": used}
 
     step.__name__ = node.__name__
     return step
@@ -145,8 +160,8 @@ def build_graph(checkpointer: BaseCheckpointSaver[Any] | None = None) -> Compile
 
     builder.add_edge(START, "baseline")
     branch("baseline", after_baseline, "planner", "reviewer")
-    builder.add_edge("planner", "implementer")
-    builder.add_conditional_edges("implementer", after_implementation, ["reviewer", "analyzer"])
+    builder.add_conditional_edges("planner", after_planning, ["implementer", "conclude"])
+    builder.add_conditional_edges("implementer", after_implementation, ["reviewer", "analyzer", "conclude"])
     branch("reviewer", after_review, "approval", "implementer", "analyzer")
     branch("approval", after_approval, "regression", "planner")
     builder.add_conditional_edges("regression", after_regression, ["experiment", "implementer", "analyzer"])

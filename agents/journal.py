@@ -73,6 +73,14 @@ class Journal:
         for seq, kind, body, sha256 in rows:
             yield seq, kind, _checked(kind, body, sha256)
 
+    def bodies(self, kind: str) -> dict[str, Any]:
+        """Return the bodies of all entries of a kind by their keys, in the order of writing."""
+        with self._lock:
+            rows = self._database.execute(
+                "SELECT key, body, sha256 FROM entries WHERE kind = ? ORDER BY seq", (kind,)
+            ).fetchall()
+        return {key: _checked(kind, body, sha256) for key, body, sha256 in rows}
+
     def count(self, kind: str) -> int:
         """Return the number of entries of a kind."""
         with self._lock:

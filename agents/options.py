@@ -17,7 +17,7 @@ from agents.errors import CircleError, UsageError
 if TYPE_CHECKING:
     from agents.records import Confidence, Plan
     from agents.session import Home, Options
-    from agents.settings import Start
+    from agents.settings import Start, Target
 
 TargetOption = Annotated[
     Path | None, typer.Option("--target", envvar="CIRCLE_TARGET", help="The training repo (default: the current one).")
@@ -58,7 +58,15 @@ FreshOption = Annotated[bool, typer.Option("--fresh-baseline", help="Measure the
 TurboOption = Annotated[bool, typer.Option("--turbo", help="Approve every diff by itself; all other gates stay.")]
 VersionsOption = Annotated[int | None, typer.Option("--max-versions", min=1, help="Versions of the idea at most.")]
 ResearcherOption = Annotated[
-    str | None, typer.Option("--researcher", envvar="CIRCLE_RESEARCHER", help="catalogue, scripted:FILE, or none.")
+    str | None,
+    typer.Option("--researcher", envvar="CIRCLE_RESEARCHER", help="claude, catalogue, scripted:FILE, or none."),
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", envvar="CIRCLE_MODEL", help="What claude asks (default: circle.toml's).")
+]
+DollarsOption = Annotated[float | None, typer.Option("--max-usd", min=0.0001, help="Dollars for the model at most.")]
+ModelTokensOption = Annotated[
+    int | None, typer.Option("--max-tokens", min=1, help="Tokens of the model at most, in and out.")
 ]
 SeedsOption = Annotated[int | None, typer.Option("--seeds", min=8, help="Seeds of the self-test (default: 16).")]
 NotifyOption = Annotated[
@@ -95,6 +103,9 @@ def options_of(
     turbo: bool = False,
     max_versions: int | None = None,
     memory: bool = True,
+    model: str | None = None,
+    max_usd: float | None = None,
+    max_tokens: int | None = None,
 ) -> Options:
     """Return what a session is started with: what was said, and the target's default where nothing was."""
     from agents.records import Budget
@@ -108,6 +119,8 @@ def options_of(
             max_versions=max_versions or defaults.max_versions,
             max_runs=max_runs or defaults.max_runs,
             max_hours=max_hours or defaults.max_hours,
+            max_usd=max_usd or defaults.max_usd,
+            max_tokens=max_tokens or defaults.max_tokens,
         ),
         minimum_effect=defaults.minimum_effect if minimum_effect is None else minimum_effect,
         confidence=confidence or defaults.confidence,
@@ -117,15 +130,26 @@ def options_of(
         secret=_hexadecimal(secret),
         fresh_baseline=fresh_baseline,
         memory=memory,
+        model=model,
     )
 
 
-def committed_home(target: Path | None) -> tuple[Home, Start]:
-    """Return a target that has a commit to start from, and the defaults that its committed circle.toml gives."""
+def committed_home(target: Path | None) -> tuple[Home, Target]:
+    """Return a target that has a commit to start from, and its committed circle.toml, which gives the defaults."""
     from agents.session import load_committed_target
 
     found = home(target)
-    return found, load_committed_target(found.workspace, found.workspace.head()).start
+    return found, load_committed_target(found.workspace, found.workspace.head())
+
+
+def researcher_of(name: str | None, target: Target, options: Options) -> str:
+    """Return who is to answer: who was named, the target's default, or who can; raise UsageError if they cannot."""
+    from agents.researchers import check_model, default_name
+
+    chosen = name or target.start.researcher or default_name()
+    model = target.model.model_copy(update={"name": options.model or target.model.name})
+    check_model(chosen, model, limited=options.budget.max_usd is not None)
+    return chosen
 
 
 def home(target: Path | None) -> Home:

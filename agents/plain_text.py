@@ -11,6 +11,7 @@ _BLANK = frozenset("\u00a0\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f
     *map(chr, range(0xE0100, 0xE01F0)),
 }
 _LINE_CHARACTERS = 2000
+_EXCERPT_LINES = 40
 
 
 def plain(line: str, most: int = _LINE_CHARACTERS) -> str:
@@ -28,6 +29,15 @@ def plain_lines(text: str, most: int = _LINE_CHARACTERS) -> str:
     Letters that are not Latin, which may be taken for ones that are, are named below their line.
     """
     return "\n".join(f"{plain(line, most)}{_marked(foreign(line))}" for line in text.split("\n"))
+
+
+def excerpt(text: str, most: int = _EXCERPT_LINES) -> str:
+    """Return the head and the tail of a long text, a quarter and the rest of `most` lines, and what was left out."""
+    lines = text.rstrip("\n").split("\n")
+    if len(lines) > most:
+        head, tail = lines[: most // 4], lines[-(most - most // 4) :]
+        lines = [*head, f"… ({len(lines) - most} more lines)", *tail]
+    return plain_lines("\n".join(lines))
 
 
 def foreign(line: str) -> str:

@@ -7,20 +7,67 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from agents.records import Arm, Flag, FlagValue, Idea, Patch, Record, Run, Session, Split, Stage, Tried, digest
+from agents.records import (
+    Arm,
+    Flag,
+    FlagValue,
+    Idea,
+    Patch,
+    Plan,
+    Record,
+    Run,
+    Session,
+    Split,
+    Stage,
+    Tried,
+    Usage,
+    digest,
+)
 from agents.settings import Target
 
 Reply = TypeVar("Reply", bound=Record)
 
 
+class Desk(Protocol):
+    """Where a version's code is written: the base commit's files, of which only editable ones can be changed."""
+
+    def files(self) -> tuple[str, ...]:
+        """Return the paths of all files."""
+        ...
+
+    def editable(self, path: str) -> bool:
+        """Whether a file of that name may be written."""
+        ...
+
+    def read(self, path: str) -> str:
+        """Return a file's text; raise EditRefused if there is none."""
+        ...
+
+    def write(self, path: str, text: str) -> None:
+        """Write a whole file; raise EditRefused if the path may not be edited."""
+        ...
+
+    def diff(self) -> str:
+        """Return what was changed, as a unified diff against the base commit."""
+        ...
+
+    def check(self) -> str:
+        """Say what the mechanical review finds, and how a run of a few steps in the sandbox ends."""
+        ...
+
+
 @dataclass(frozen=True)
 class Question:
-    """What a skill is asked: the template's name, what it renders, and the rendered text."""
+    """What a skill is asked: the template's name, what it renders, and the rendered text.
+
+    Where code may be looked at or written, `desk` opens one; a reply then need not hold the diff.
+    """
 
     skill: str
     template: str
     context: dict[str, Any]
     text: str
+    desk: Callable[[], Desk] | None = None
 
 
 Switches = tuple[tuple[str, FlagValue], ...]
@@ -136,6 +183,10 @@ class Laboratory(Protocol):
         """Train the orders, side by side where they may be, and return their runs in order."""
         ...
 
+    def excerpt(self, run: Run) -> str:
+        """Return the head and the tail of a run's log, as a person may be shown it."""
+        ...
+
     def keep_checkpoint(self, order: Order) -> str:
         """Put the weights of a run that was to keep them in a place of their own; return its path, or ""."""
         ...
@@ -177,6 +228,10 @@ def silent(event: str, **details: Any) -> None:
     """Report nothing."""
 
 
+Desks = Callable[[Plan | None, str, Order | None], Desk]
+"""Opens a desk for a plan, on a commit, with the order of the short run that `check` makes."""
+
+
 @dataclass(frozen=True)
 class Context:
     """All that the nodes are handed: the session's world."""
@@ -189,3 +244,5 @@ class Context:
     clock: Clock
     record: Recorder
     report: Reporter = field(default=silent)
+    desk: Desks | None = None
+    usage: Callable[[], Usage] = Usage

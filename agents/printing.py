@@ -37,6 +37,9 @@ def print_session(shown: dict[str, Any]) -> None:
     spend = shown["spend"]
     seconds = f"{spend['train_seconds']:.0f} s of training, {spend['wall_seconds']:.0f} s in all"
     print(f"spent     {spend['runs']} runs, {seconds}")
+    if spend["model_calls"]:
+        tokens = f"{spend['input_tokens']:,} tokens in and {spend['output_tokens']:,} out"
+        print(f"model     {shown['model']}: {spend['model_calls']} calls, {tokens}, ${spend['usd']:.4f}")
 
 
 def print_ideas(found: list[dict[str, Any]], sought: bool) -> None:

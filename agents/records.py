@@ -17,7 +17,17 @@ Arm = Literal["baseline", "experiment"]
 Direction = Literal["min", "max"]
 Confidence = Literal["standard", "relaxed", "strict"]
 Stage = Literal[
-    "floor", "regression", "liveness", "timing", "screen", "confirm", "report", "stretched", "ablation", "scale"
+    "floor",
+    "check",
+    "regression",
+    "liveness",
+    "timing",
+    "screen",
+    "confirm",
+    "report",
+    "stretched",
+    "ablation",
+    "scale",
 ]
 Split = Literal["visible", "hidden"]
 RunStatus = Literal["done", "crashed", "diverged", "timeout", "refused"]
@@ -210,7 +220,10 @@ class Baseline(Record):
 
 
 class Regression(Record):
-    """Whether the baseline path is untouched with the flag off, and the flag changes something on."""
+    """Whether the baseline path is untouched with the flag off, and the flag changes something on.
+
+    `log` is the head and the tail of what a run printed that failed.
+    """
 
     passed: bool
     method: Literal["bitwise", "equivalence"]
@@ -218,6 +231,7 @@ class Regression(Record):
     live: bool
     reason: str
     failure: Literal["regression", "dead flag", "run"] | None = None
+    log: str = ""
 
 
 class Pair(Record):
@@ -403,13 +417,26 @@ class Victory(Record):
     idea_log: str
 
 
-class Spend(Record):
-    """What a session has used so far."""
+class Usage(Record):
+    """What a researcher's calls of a model have used: dollars, tokens with cached and thinking ones, replies."""
 
     usd: float = 0.0
     input_tokens: int = 0
     output_tokens: int = 0
     model_calls: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            usd=self.usd + other.usd,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            model_calls=self.model_calls + other.model_calls,
+        )
+
+
+class Spend(Usage):
+    """What a session has used so far."""
+
     runs: int = 0
     train_seconds: float = 0.0
     wall_seconds: float = 0.0
@@ -421,6 +448,8 @@ class Budget(Record):
     max_versions: int = 4
     max_runs: int | None = None
     max_hours: float | None = None
+    max_usd: float | None = None
+    max_tokens: int | None = None
 
 
 class Tried(Record):
@@ -464,7 +493,7 @@ class Session(Record):
     `tried` is what earlier sessions tried on the same code, `before` what they tried of this idea on other code. In a
     campaign the base may be an earlier win, whose flags are `standing`: on in both arms. Data and evaluation are then
     still those of `origin`, the commit of a person's; empty, it is the base itself. `floor_checked` says that the same
-    night has measured the floor on record, or trained one of its runs again.
+    night has measured the floor on record, or trained one of its runs again. `model` is what a researcher asks.
     """
 
     id: str
@@ -491,6 +520,7 @@ class Session(Record):
     origin: str = ""
     standing: tuple[Flag, ...] = ()
     floor_checked: bool = False
+    model: str = ""
 
     def tried_before(self, flags: tuple[Flag, ...]) -> Tried | None:
         """Return the newest failure of a version with these flags on other code, if there was one."""

@@ -90,6 +90,7 @@ class Options:
     secret: str | None = None
     fresh_baseline: bool = False
     memory: bool = True
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -239,6 +240,7 @@ def start(
         origin=place.origin,
         standing=place.standing,
         floor_checked=place.floor_checked,
+        model=(options.model or target.model.name) if researcher.name == "claude" else "",
     )
     opened = Opened(home, session)
     versions = [_brought(opened, *brought, author)] if brought else []

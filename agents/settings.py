@@ -148,6 +148,37 @@ class Start(_Table):
     max_versions: int = Field(default=4, gt=0)
     max_runs: int | None = Field(default=None, gt=0)
     max_hours: float | None = Field(default=None, gt=0)
+    max_usd: float | None = Field(default=None, gt=0)
+    max_tokens: int | None = Field(default=None, gt=0)
+
+
+class Price(_Table):
+    """What a model costs in dollars a million tokens: cached ones when written (to last an hour) and when read.
+
+    A request of more than `long_prompt` tokens is priced by `long`, all of it.
+    """
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cache_write: float = Field(ge=0)
+    cache_read: float = Field(ge=0)
+    long_prompt: int | None = Field(default=None, gt=0)
+    long: Price | None = None
+
+
+class Model(_Table):
+    """The model that a researcher asks. `prices` go before the ones that Circle knows.
+
+    A call that fails for no fault of ours is repeated after a pause of at most `backoff_seconds`, doubled each time up
+    to a minute, for `patience_hours`; one that says nothing for `silence_seconds` has failed.
+    """
+
+    name: str = "claude-opus-5-5"
+    prices: dict[str, Price] = Field(default_factory=dict)
+    max_output_tokens: int = Field(default=16_000, gt=0)
+    patience_hours: float = Field(default=6.0, ge=0)
+    backoff_seconds: float = Field(default=1.0, ge=0)
+    silence_seconds: float = Field(default=300.0, gt=0)
 
 
 class Target(_Table):
@@ -164,6 +195,7 @@ class Target(_Table):
     evaluation: Evaluation = Evaluation()
     limits: Limits = Limits()
     start: Start = Start()
+    model: Model = Model()
 
     @field_validator("presets")
     @classmethod

@@ -25,6 +25,7 @@ def document(opened: Opened) -> dict[str, Any]:
         "idea": session.idea.text,
         "target": {"path": session.target, "commit": session.base},
         "researcher": session.researcher,
+        "model": session.model or None,
         "preset": session.preset,
         "train_tokens": session.train_tokens,
         "sandbox": session.sandbox,
@@ -38,8 +39,23 @@ def document(opened: Opened) -> dict[str, Any]:
         "held": _waits(opened),
         "error": opened.summary().error if status == "failed" else None,
         "budget": session.budget.model_dump(mode="json"),
-        "spend": spend_of(state).model_dump(mode="json"),
+        "spend": spend_of(state).model_dump(mode="json") | _model_usage(opened),
     }
+
+
+def _model_usage(opened: Opened) -> dict[str, Any]:
+    """What a model's calls have used up to now, whatever step they are for."""
+    from agents.journal import Journal
+    from agents.ledger import used
+
+    file = opened.folder / "journal.sqlite"
+    if not opened.session.model or not file.exists():
+        return {}
+    journal = Journal(file)
+    try:
+        return used(journal).model_dump(mode="json")
+    finally:
+        journal.close()
 
 
 def _waits(opened: Opened) -> str | None:

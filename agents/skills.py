@@ -6,14 +6,19 @@ template in prompts/ over the session's records. A target's own skills/ folder g
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents.errors import TargetError
-from agents.ports import Question
+from agents.plain_text import plain_lines
+from agents.ports import Desk, Question
+from agents.records import Session, canonical
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -25,6 +30,7 @@ NAMES = (
     "experiment-analyzer",
     "idea-revisor",
 )
+_NONCE, _LONGEST_LINE = 16, 100_000
 
 
 @dataclass(frozen=True)
@@ -43,14 +49,52 @@ def data_folder(name: str) -> Path:
 
 
 def discover(target: Path | None) -> tuple[Skill, ...]:
-    """Return the skills in use for a target; raise TargetError for a page without front matter."""
-    return tuple(_skill(name, target) for name in NAMES)
+    """Return the skills in use for a target: Circle's five, and what its own skills/ adds or puts in their place.
+
+    Raises TargetError for a page without front matter.
+    """
+    own = (target / "skills").glob("*/SKILL.md") if target else ()
+    added = sorted({file.parent.name for file in own} - set(NAMES))
+    return tuple(_skill(name, target) for name in (*NAMES, *added))
 
 
-def question(skill: str, template: str, **context: Any) -> Question:
-    """Render the question `template` for a skill over JSON-plain context."""
-    text = _environment().get_template(f"{template}.md.j2").render(**context)
-    return Question(skill=skill, template=template, context=context, text=text)
+def instructions(name: str, target: Path) -> str:
+    """Return what a model is told of a skill: the page's body, the pages below it that it names, and other skills."""
+    found = discover(target)
+    skill = next(skill for skill in found if skill.name == name)
+    body = skill.file.read_text(encoding="utf-8").split("---", 2)[2].strip()
+    pages = sorted(skill.file.parent.glob("references/*.md"))
+    named = [page for page in pages if f"references/{page.name}" in body]
+    parts = [body, *(f"# references/{page.name}\n\n{page.read_text(encoding='utf-8').strip()}" for page in named)]
+    if added := [other for other in found if other.name not in NAMES]:
+        lines = (f"- skills/{other.name}/SKILL.md: {other.description}" for other in added)
+        parts.append("\n".join(["# Further skills of this repository, to be read where they help", "", *lines]))
+    return "\n\n".join(parts)
+
+
+def question(
+    session: Session, skill: str, template: str, desk: Callable[[], Desk] | None = None, **context: Any
+) -> Question:
+    """Render the question `template` for a skill over JSON-plain context.
+
+    What others wrote stands between marks that hold a number which they cannot know: it ends where it ends.
+    """
+    nonce = hmac.new(bytes.fromhex(session.secret), canonical([skill, template, context]).encode(), hashlib.sha256)
+    environment = _environment().overlay()
+    environment.filters = environment.filters | {"data": partial(_data, nonce.hexdigest()[:_NONCE])}
+    text = environment.get_template(f"{template}.md.j2").render(**context)
+    return Question(skill=skill, template=template, context=context, text=text, desk=desk)
+
+
+def data(nonce: str, text: str) -> str:
+    """Return a text of others between marks, with nothing in it that acts, hides or reorders."""
+    return f"<data {nonce}>\n{plain_lines(text, _LONGEST_LINE)}\n</data {nonce}>"
+
+
+def _data(nonce: str, text: str) -> str:
+    """As `data`, and indented: a line of it is never taken for one of the question's own."""
+    lines = plain_lines(text, _LONGEST_LINE).split("\n")
+    return "\n".join([f"<data {nonce}>", *(f"    {line}" if line else "" for line in lines), f"</data {nonce}>"])
 
 
 def _skill(name: str, target: Path | None) -> Skill:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypedDict
 
-from agents.records import Baseline, Session, Spend, Version
+from agents.records import Baseline, Session, Spend, Usage, Version
 
 
 def _merged(old: dict[str, float], new: dict[str, float]) -> dict[str, float]:
@@ -15,7 +15,8 @@ class State(TypedDict, total=False):
     """What LangGraph checkpoints after each step; every value is the dump of a record, or a number or a word.
 
     `runs` maps the key of each run that this session trained to its seconds: charged once, however often a step
-    is repeated. `conclusion` says why a session ended without a victory.
+    is repeated. `usage` is what its model calls have used, `halted` why it cannot go on, `conclusion` why it ended
+    without a victory.
     """
 
     session: dict[str, Any]
@@ -23,6 +24,8 @@ class State(TypedDict, total=False):
     versions: list[dict[str, Any]]
     runs: Annotated[dict[str, float], _merged]
     wall_seconds: float
+    usage: dict[str, Any]
+    halted: str
     victory: dict[str, Any] | None
     conclusion: str
     status: str
@@ -52,7 +55,13 @@ def current(state: State) -> Version:
 def spend_of(state: State) -> Spend:
     """Return what the session has used so far."""
     runs = state.get("runs", {})
-    return Spend(runs=len(runs), train_seconds=sum(runs.values()), wall_seconds=state.get("wall_seconds", 0.0))
+    used = Usage.model_validate(state.get("usage", {}))
+    return Spend(
+        **used.model_dump(),
+        runs=len(runs),
+        train_seconds=sum(runs.values()),
+        wall_seconds=state.get("wall_seconds", 0.0),
+    )
 
 
 def amended(state: State, **changes: Any) -> list[dict[str, Any]]:

@@ -91,6 +91,20 @@ class GitWorkspace:
             summary=message.splitlines()[0],
         )
 
+    def commit_folder(self, base: str, folder: Path, editable: Callable[[str], bool]) -> str:
+        """Commit the editable files of a folder on the base, on no branch; the same files give the same SHA."""
+        found = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if _is_plain(file)}
+        with self._repo() as repo, self._index(repo, base):
+            known = repo.git.ls_files("-z").split("\0")
+            gone = [path for path in known if path and path not in found and editable(path)]
+            if gone:
+                repo.git.update_index("--force-remove", "--", *gone)
+            for path in filter(editable, sorted(found)):
+                blob = repo.git.hash_object("-w", "--no-filters", "--", str(found[path]))
+                mode = "100755" if found[path].stat().st_mode & 0o100 else "100644"
+                repo.git.update_index("--add", "--cacheinfo", f"{mode},{blob},{path}")
+            return _commit(repo, base, "A draft")
+
     def check(self, base: str, diff: str) -> None:
         """Raise DiffRefused unless the diff applies to the exact base commit."""
         with self._repo() as repo, self._index(repo, base):
@@ -263,6 +277,10 @@ class GitWorkspace:
         ):
             repo.git.read_tree(commit)
             yield
+
+
+def _is_plain(file: Path) -> bool:
+    return file.is_file() and not file.is_symlink()
 
 
 def _apply(repo: Repo, diff: str) -> None:

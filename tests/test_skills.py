@@ -26,6 +26,7 @@ from agents.records import (
     Approval,
     Attempt,
     Baseline,
+    Budget,
     Change,
     Experiment,
     Flag,
@@ -40,12 +41,13 @@ from agents.records import (
     Review,
     Revision,
     Run,
+    Session,
     Tried,
     Verdict,
     Version,
 )
 from agents.settings import load_target
-from agents.skills import NAMES, data_folder, discover, question
+from agents.skills import NAMES, data_folder, discover, instructions, question
 
 ROOT = Path(__file__).parent.parent
 REPLIES: dict[str, dict[str, type[Record]]] = {
@@ -154,6 +156,24 @@ def test_a_targets_own_skill_goes_first(tmp_path: Path) -> None:
     assert {skill.origin for name, skill in found.items() if name != "idea-revisor"} == {"circle"}
 
 
+def test_a_target_adds_skills_and_a_model_is_told_of_them(tmp_path: Path) -> None:
+    for name, body in (("idea-revisor", "Ask twice. See `references/more.md`."), ("our-hardware", "It is slow.")):
+        own = tmp_path / "skills" / name / "SKILL.md"
+        (own.parent / "references").mkdir(parents=True)
+        own.write_text(f"---\nname: {name}\ndescription: What {name} is.\n---\n\n{body}\n", encoding="utf-8")
+        (own.parent / "references" / "more.md").write_text("The third time counts.\n", encoding="utf-8")
+    found = discover(tmp_path)
+    assert [skill.name for skill in found] == [*NAMES, "our-hardware"] and found[-1].origin == "target"
+    text = instructions("idea-revisor", tmp_path)
+    assert text.startswith("Ask twice.") and "The third time counts." in text
+    assert "- skills/our-hardware/SKILL.md: What our-hardware is." in text and "It is slow." not in text
+
+
+def test_a_model_is_told_a_whole_page_and_what_it_refers_to() -> None:
+    text = instructions("experiment-analyzer", ROOT)
+    assert text.startswith("# Experiment analyzer") and "# references/causes.md" in text and "license: MIT" not in text
+
+
 def test_a_targets_skill_without_front_matter_is_an_error(tmp_path: Path) -> None:
     own = tmp_path / "skills" / "idea-revisor" / "SKILL.md"
     own.parent.mkdir(parents=True)
@@ -227,6 +247,29 @@ def a_version() -> Version:
     )
 
 
+def a_session(secret: str) -> Session:
+    """A session of which only the secret counts here."""
+    return Session(
+        id="s",
+        idea=Idea(text="Sharper distances", name="sharper"),
+        target="/t",
+        base="b" * 40,
+        researcher="claude",
+        preset="cpu",
+        train_tokens=1,
+        sandbox="none",
+        self_reported_metric=False,
+        turbo=False,
+        secret=secret,
+        fresh_baseline=False,
+        minimum_effect=0.0,
+        confidence="standard",
+        workers=1,
+        budget=Budget(),
+        started_at="2025-01-01T00:00:00Z",
+    )
+
+
 def contexts() -> dict[str, tuple[str, dict[str, Any]]]:
     """For each template, the skill that it asks and the context that its node passes."""
     version = a_version()
@@ -271,6 +314,8 @@ def contexts() -> dict[str, tuple[str, dict[str, Any]]]:
                 "target": target.model_dump(mode="json", include={"name", "paths", "flags"}),
                 "version": story(version),
                 "attempts": [attempt.model_dump(mode="json") for attempt in version.attempts],
+                "logs": [HOSTILE],
+                "diffs": [diff],
             },
         ),
         "review": (
@@ -285,6 +330,7 @@ def contexts() -> dict[str, tuple[str, dict[str, Any]]]:
                 "verdict": verdict,
                 "baseline": floor,
                 "measured": _visible(version.experiment),
+                "logs": [HOSTILE],
             },
         ),
         "revise": (
@@ -297,9 +343,9 @@ def contexts() -> dict[str, tuple[str, dict[str, Any]]]:
 TEMPLATES = tuple(contexts())
 
 
-def rendered(template: str, **changes: Any) -> str:
+def rendered(template: str, secret: str = "5e", **changes: Any) -> str:
     skill, context = contexts()[template]
-    return question(skill, template, **{**context, **changes}).text
+    return question(a_session(secret), skill, template, **{**context, **changes}).text
 
 
 def test_every_template_is_asked() -> None:
@@ -325,10 +371,23 @@ def test_data_in_a_question_cannot_pass_for_the_question(template: str) -> None:
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
+def test_what_others_wrote_stands_between_marks_that_they_cannot_know(template: str) -> None:
+    one, other = rendered(template), rendered(template, secret="5f")
+    marks = re.findall(r"^</?data ([0-9a-f]{16})>$", one, re.MULTILINE)
+    assert len(marks) >= 4 and len(set(marks)) == 1
+    assert marks[0] not in other and other.replace(re.findall(r"<data (\w{16})>", other)[0], marks[0]) == one
+
+
+def test_text_of_others_neither_acts_nor_hides() -> None:
+    text = rendered("review", diff="+x = 1  # \x1b[2K\u202e\u200b\n")
+    assert "\\x1b[2K\\u202e\\u200b" in text and not set(text) & set("\x1b\u202e\u200b")
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
 def test_a_template_uses_exactly_what_its_node_passes(template: str) -> None:
     source = (data_folder("prompts") / f"{template}.md.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment()
-    environment.filters["json"] = json.dumps
+    environment.filters |= {"json": json.dumps, "data": str}
     assert jinja2.meta.find_undeclared_variables(environment.parse(source)) == set(contexts()[template][1])
 
 
@@ -338,14 +397,16 @@ def test_a_template_uses_exactly_what_its_node_passes(template: str) -> None:
 def test_a_missing_variable_is_an_error(template: str, variable: str) -> None:
     skill, context = contexts()[template]
     with pytest.raises(UndefinedError):
-        question(skill, template, **{name: value for name, value in context.items() if name != variable})
+        question(
+            a_session("5e"), skill, template, **{name: value for name, value in context.items() if name != variable}
+        )
 
 
 def test_every_inline_if_has_an_else() -> None:
     for template in TEMPLATES:
         source = (data_folder("prompts") / f"{template}.md.j2").read_text(encoding="utf-8")
         environment = jinja2.Environment()
-        environment.filters["json"] = json.dumps
+        environment.filters |= {"json": json.dumps, "data": str}
         choices = list(environment.parse(source).find_all(jinja2.nodes.CondExpr))
         assert all(choice.expr2 is not None for choice in choices), template
 

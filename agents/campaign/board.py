@@ -10,7 +10,8 @@ from agents.campaign.ideas import Entry
 from agents.campaign.record import OpenCampaign, find_campaign
 from agents.errors import SessionError
 from agents.journal import Journal
-from agents.records import Flag, Tried
+from agents.ledger import used
+from agents.records import Flag, Tried, Usage
 from agents.session import Held, Opened, Status, load_committed_target
 from agents.settings import Target
 
@@ -102,6 +103,11 @@ class Board:
         files = [opened.folder / "journal.sqlite" for opened in self.sessions()]
         runs = self.journal.count("run") + sum(_runs(Journal(file)) for file in files if file.exists())
         return runs, sum(self.opened.bodies("step"))
+
+    def usage(self) -> Usage:
+        """Return what the night's model calls have used."""
+        files = [opened.folder / "journal.sqlite" for opened in self.sessions()]
+        return sum((used(Journal(file)) for file in files if file.exists()), start=Usage())
 
     @property
     def journal(self) -> Journal:

@@ -141,7 +141,13 @@ class Night:
         campaign, (used, seconds) = self.board.opened.campaign, self.board.cost()
         budget, limit = campaign.options.budget, campaign.options.budget.max_runs
         hours = max(0.0, campaign.hours - seconds / 3600)
-        return budget.model_copy(update={"max_runs": limit and limit - used, "max_hours": hours})
+        left: dict[str, float | int | None] = {"max_runs": limit and limit - used, "max_hours": hours}
+        if budget.max_usd is not None or budget.max_tokens is not None:
+            usage = self.board.usage()
+            tokens = usage.input_tokens + usage.output_tokens
+            left["max_usd"] = budget.max_usd and max(0.0, budget.max_usd - usage.usd)
+            left["max_tokens"] = budget.max_tokens and max(0, budget.max_tokens - tokens)
+        return budget.model_copy(update=left)
 
     def _judge(self, turns: list[Seat], hurried: bool) -> bool:
         """Confirm the surest, or all together where that is hurried or the limits have no room for one by one."""

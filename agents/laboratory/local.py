@@ -39,7 +39,7 @@ from agents.laboratory.process import Ended, Processes
 from agents.laboratory.sandbox import Sandbox
 from agents.laboratory.snapshot import Snapshot
 from agents.laboratory.trees import Trees
-from agents.plain_text import plain
+from agents.plain_text import excerpt, plain
 from agents.ports import Order, Reporter, Switches, Workspace, silent
 from agents.records import Run, RunStatus, digest
 from agents.settings import Preset, Target
@@ -105,6 +105,10 @@ class LocalLaboratory:
             runs = dict(zip(different, pool.map(self._once, different.values()), strict=True))
             interrupted.pop_all()
         return [runs[order.key] for order in orders]
+
+    def excerpt(self, run: Run) -> str:
+        """Return the head and the tail of a run's log, read once."""
+        return str(self.journal.once("excerpt", run.key, lambda: self._log(run)))
 
     def keep_checkpoint(self, order: Order) -> str:
         """Copy the weights of a run into the session's folder `checkpoint` and return the path, or ""."""
@@ -181,6 +185,13 @@ class LocalLaboratory:
             hear=lambda step, steps, loss: self.report("step", key=order.key, step=step, steps=steps, loss=loss),
         )
         return tree, ended
+
+    def _log(self, run: Run) -> str:
+        try:
+            text = (self.home / run.folder).with_suffix(".log").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return "(the log is gone)"
+        return excerpt(text)
 
     def _output(self, order: Order) -> Path:
         return self.folder / "runs" / order.key

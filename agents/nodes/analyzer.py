@@ -7,6 +7,7 @@ from typing import Literal
 from langgraph.runtime import Runtime
 
 from agents.diagnosis import sentences
+from agents.errors import Halted
 from agents.nodes.implementer import attempts_left
 from agents.nodes.planner import story
 from agents.nodes.timing import MEMORY_LIMIT
@@ -17,7 +18,7 @@ from agents.skills import question
 from agents.state import State, amended, baseline_of, current
 from agents.statistics import Evidence, gain, judge
 
-_EARLY_STEPS = 10
+_EARLY_STEPS, _LOGS = 10, 2
 
 
 def analyzer(state: State, runtime: Runtime[Context]) -> State:
@@ -27,18 +28,23 @@ def analyzer(state: State, runtime: Runtime[Context]) -> State:
     verdict = decide(version, floor)
     if version.experiment:
         verdict = verdict.model_copy(update={"diagnosis": sentences(floor, version.experiment)})
-    analysis = context.researcher.ask(
-        question(
-            "experiment-analyzer",
-            "analyse",
-            idea=context.session.idea.model_dump(mode="json"),
-            version=story(version),
-            verdict=verdict.model_dump(mode="json"),
-            baseline=floor.model_dump(mode="json", exclude={"runs"}),
-            measured=_visible(version.experiment),
-        ),
-        Analysis,
-    )
+    try:
+        analysis = context.researcher.ask(
+            question(
+                context.session,
+                "experiment-analyzer",
+                "analyse",
+                idea=context.session.idea.model_dump(mode="json"),
+                version=story(version),
+                verdict=verdict.model_dump(mode="json"),
+                baseline=floor.model_dump(mode="json", exclude={"runs"}),
+                measured=_visible(version.experiment),
+                logs=[context.laboratory.excerpt(run) for run in _failed(version)[:_LOGS]],
+            ),
+            Analysis,
+        )
+    except Halted as halted:
+        analysis = Analysis(reason=f"{verdict.finding} Nobody put it into words: {halted}", lessons=())
     verdict = verdict.model_copy(update={"reason": analysis.reason, "lessons": analysis.lessons})
     context.report("verdict", version=version.n, verdict=verdict)
     versions = amended(state, verdict=verdict)
@@ -122,6 +128,10 @@ def repairable(version: Version) -> bool:
     """Whether the verdict asks for another implementation of the same plan."""
     verdict = version.verdict
     return verdict is not None and verdict.cause == "implementation" and attempts_left(version)
+
+
+def _failed(version: Version) -> tuple[Run, ...]:
+    return version.experiment.failed_runs if version.experiment else ()
 
 
 def _visible(experiment: Experiment | None) -> dict[str, object] | None:

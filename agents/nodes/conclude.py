@@ -23,6 +23,8 @@ def conclude(state: State, runtime: Runtime[Context]) -> State:
 def reason(state: State) -> str:
     """Return why the session ends, in a sentence."""
     versions = versions_of(state)
+    if halted := state.get("halted"):
+        return halted
     if state.get("baseline") is None:
         return "The budget has no room for the baseline's noise floor."
     revision = versions[-1].revision if versions else None

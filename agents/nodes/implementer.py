@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from langgraph.runtime import Runtime
 
 from agents.errors import DiffRefused
 from agents.nodes.planner import story
-from agents.ports import Context
+from agents.ports import Context, Desk, Order, switched
 from agents.records import Attempt, Change, Version
 from agents.report import documents
 from agents.skills import question
-from agents.state import State, amended, current
+from agents.state import State, amended, baseline_of, current, versions_of
 
-MAX_ATTEMPTS = 3
+MAX_ATTEMPTS, _CHECKED_STEPS = 3, 10
 
 
 def implementer(state: State, runtime: Runtime[Context]) -> State:
@@ -26,12 +29,16 @@ def implementer(state: State, runtime: Runtime[Context]) -> State:
     attempts = (*version.attempts, *_sent_back(version))
     change = context.researcher.ask(
         question(
+            context.session,
             "experiment-planner",
             "implement",
             idea=context.session.idea.model_dump(mode="json"),
             target=context.target.model_dump(mode="json", include={"name", "paths", "flags"}),
             version=story(version),
             attempts=[attempt.model_dump(mode="json") for attempt in attempts],
+            logs=_logs(context, version),
+            diffs=_earlier_code(state, context),
+            desk=_desk(state, context, version),
         ),
         Change,
     )
@@ -53,6 +60,34 @@ def implementer(state: State, runtime: Runtime[Context]) -> State:
     versions = amended(state, **clean, patch=patch)
     context.report("patch", version=version.n, patch=patch)
     return documents.written({**state, "versions": versions}, context, f"Open the paper of version {version.n}")
+
+
+def _desk(state: State, context: Context, version: Version) -> Callable[[], Desk] | None:
+    """A desk with the base commit's files, or those of the attempt that is to be repaired."""
+    if context.desk is None:
+        return None
+    session, floor = context.session, baseline_of(state)
+    assert floor is not None
+    first, short = floor.runs[0], context.target.scale(session.preset).short_tokens
+    tokens = math.ceil(_CHECKED_STEPS * first.train_tokens / first.steps) if first.steps else short
+    start = version.patch.commit if version.patch else session.base
+    flags = switched(session.standing, version.plan.flags)
+    short_run = Order("experiment", "check", first.seed, start, tokens, flags=flags)
+    return partial(context.desk, version.plan, start, short_run)
+
+
+def _logs(context: Context, version: Version) -> list[str]:
+    """The head and the tail of the log of a run that failed, of the attempt that is to be repaired."""
+    if version.regression and version.regression.log:
+        return [version.regression.log]
+    return [context.laboratory.excerpt(run) for run in version.experiment.failed_runs[:1]] if version.experiment else []
+
+
+def _earlier_code(state: State, context: Context) -> list[str]:
+    """The diff of the version before this one, which V-Next may take up again."""
+    base, earlier = context.session.base, versions_of(state)[:-1]
+    patches = [old.patch for old in earlier if old.patch and old.patch.files]
+    return [context.workspace.diff(base, patch.commit).decode(errors="replace") for patch in patches[-1:]]
 
 
 def _on_the_base(context: Context, diff: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from langgraph.runtime import Runtime
 
 from agents.ports import Context
@@ -18,6 +20,7 @@ def planner(state: State, runtime: Runtime[Context]) -> State:
     rejected = parent and parent.approval and parent.approval.decision == "rejected"
     plan = context.researcher.ask(
         question(
+            context.session,
             "experiment-planner",
             "plan",
             idea=context.session.idea.model_dump(mode="json"),
@@ -28,6 +31,7 @@ def planner(state: State, runtime: Runtime[Context]) -> State:
             tried=[tried.told for tried in context.session.tried],
             before=[tried.told for tried in context.session.before],
             standing=[flag.model_dump(mode="json") for flag in context.session.standing],
+            desk=partial(context.desk, None, context.session.base, None) if context.desk else None,
         ),
         Plan,
     )
@@ -44,7 +48,7 @@ def story(version: Version) -> dict[str, object]:
         "diff_sha256": version.patch.diff_sha256 if version.patch else None,
         "review": version.review.model_dump(mode="json") if version.review else None,
         "approval": version.approval.model_dump(mode="json") if version.approval else None,
-        "regression": version.regression.model_dump(mode="json") if version.regression else None,
+        "regression": version.regression.model_dump(mode="json", exclude={"log"}) if version.regression else None,
         "verdict": version.verdict.model_dump(mode="json") if version.verdict else None,
         "revision": version.revision.model_dump(mode="json") if version.revision else None,
     }

@@ -28,6 +28,9 @@ def regression(state: State, runtime: Runtime[Context]) -> State:
         ]
     )
     result = compare(first, off, short_off, short_on, version)
+    failed = next((run for run in (off, short_on) if run.status != "done"), None)
+    if failed is not None:
+        result = result.model_copy(update={"log": context.laboratory.excerpt(failed)})
     context.report("regression", version=version.n, regression=result)
     return {"versions": amended(state, regression=result), "runs": charge(runs)}
 

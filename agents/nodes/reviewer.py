@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from langgraph.runtime import Runtime
 
 from agents.nodes.planner import story
@@ -66,12 +68,14 @@ def _read(context: Context, version: Version, found: tuple[Issue, ...]) -> Revie
     diff = context.workspace.diff(context.session.base, version.patch.commit).decode(errors="replace")
     return context.researcher.ask(
         question(
+            context.session,
             "implementation-reviewer",
             "review",
             idea=context.session.idea.model_dump(mode="json"),
             version=story(version),
             diff=diff,
             found=[issue.model_dump(mode="json") for issue in found],
+            desk=partial(context.desk, None, version.patch.commit, None) if context.desk else None,
         ),
         Review,
     )

@@ -22,6 +22,7 @@ def revisor(state: State, runtime: Runtime[Context]) -> State:
         return {"versions": amended(state, revision=Revision(exhausted=True, change=DROPPED))}
     revision = context.researcher.ask(
         question(
+            context.session,
             "idea-revisor",
             "revise",
             idea=context.session.idea.model_dump(mode="json"),

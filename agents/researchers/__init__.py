@@ -1,25 +1,59 @@
 """Who answers the skills' questions.
 
-`catalogue` (no model), `catalogue:FOLDER` (a person's own), `scripted:FILE`, or `none` (for a person's own diff).
+`claude` (a model, by the Messages API), `catalogue` (no model), `catalogue:FOLDER` (a person's own), `scripted:FILE`,
+or `none` (for a person's own diff).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agents.errors import UsageError
 from agents.ports import Researcher
 
-NAMES = ("catalogue", "catalogue:FOLDER", "scripted:FILE", "none")
+if TYPE_CHECKING:
+    from agents.researchers.claude import World
+    from agents.settings import Model
+
+NAMES = ("claude", "catalogue", "catalogue:FOLDER", "scripted:FILE", "none")
 
 
-def open_researcher(name: str, answered: int = 0) -> Researcher:
+def default_name() -> str:
+    """Return who answers if nobody says: claude where the environment names a key or a server, else the catalogue."""
+    from agents.researchers.claude.server import has_access
+
+    return "claude" if has_access() else "catalogue"
+
+
+def check_model(name: str, model: Model, *, limited: bool) -> None:
+    """Raise UsageError if a researcher that asks a model could not: no way in, or a price that nobody knows."""
+    if name != "claude":
+        return
+    from agents.researchers.claude.prices import price_of
+    from agents.researchers.claude.server import address, has_access
+
+    if not has_access():
+        raise UsageError(
+            "No model can be asked: set ANTHROPIC_API_KEY, or ANTHROPIC_BASE_URL for a server of your own; "
+            "--researcher catalogue needs neither."
+        )
+    price_of(model, address(), limited=limited)
+
+
+def open_researcher(name: str, answered: int = 0, world: World | None = None) -> Researcher:
     """Return the researcher of that name; a script goes on after the replies that it has given already.
+
+    A model can be asked once it has a `world`, which is a session's.
 
     Raises:
         UsageError: there is no researcher of that name, or the script cannot be read.
     """
     kind, _, place = name.partition(":")
+    if name == "claude":
+        from agents.researchers.claude import Claude
+
+        return Claude(world)
     if kind == "catalogue" and (place or name == kind):
         from agents.researchers.catalogue import IDEAS, Catalogue
 
