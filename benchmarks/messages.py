@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -47,11 +46,12 @@ class Status:
 
 @dataclass
 class Raw:
-    """An answer that is none of the API's; `seconds` of silence come first."""
+    """An answer that is none of the API's; with `silent` nothing comes until the caller gives up."""
 
     body: bytes = b""
     kind: str = "text/html"
-    seconds: float = 0.0
+    silent: bool = False
+    dropped: bool = False
 
 
 Answer = Says | Status | Raw
@@ -88,8 +88,7 @@ class MessagesServer:
 
     def __enter__(self) -> MessagesServer:
         """Listen on a free port of loopback."""
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._http.daemon_threads = True
+        self._http = _Server(("127.0.0.1", 0), _Handler)
         cast(Any, self._http).messages = self
         threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
         return self
@@ -122,6 +121,13 @@ class MessagesServer:
         }
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a caller that hung up."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -146,9 +152,11 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(answer, Status):
             self._status(answer)
         elif isinstance(answer, Raw):
-            time.sleep(answer.seconds)
-            self._begin(answer.kind)
-            self.wfile.write(answer.body)
+            if answer.silent:
+                self.connection.recv(1)  # nothing more is sent: it returns when the caller hangs up
+            if not (answer.dropped or answer.silent):
+                self._begin(answer.kind)
+                self.wfile.write(answer.body)
         else:
             self._stream(server, body, answer)
 
