@@ -74,11 +74,12 @@ class FolderDesk:
         if not self.editable(path):
             allowed = ", ".join(self.target.paths.editable)
             raise EditRefused(f"{path} may not be edited. A patch may touch {allowed}, and no protected file.")
-        if len(text.encode(errors="replace")) > _LARGEST_FILE:
-            raise EditRefused(f"{path} would be longer than {_LARGEST_FILE:,} bytes.")
         try:
+            content = text.encode()
+            if len(content) > _LARGEST_FILE:
+                raise EditRefused(f"{path} would be longer than {_LARGEST_FILE:,} bytes.")
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(text, encoding="utf-8", newline="")
+            place.write_bytes(content)
         except (OSError, UnicodeEncodeError) as error:
             raise EditRefused(f"{path} cannot be written: {error}.") from error
 

@@ -33,6 +33,7 @@ def examine(root: Path) -> Iterator[Check]:
     yield _attempt("data", lambda: _data(root))
     yield _torch()
     yield _attempt("sandbox", _sandbox)
+    yield _attempt("model", lambda: _model(root))
     yield _disk(root)
 
 
@@ -57,6 +58,17 @@ def _torch() -> Check:
         return Check("torch", False, "not installed: pip install torch.")
     device = "a GPU" if shutil.which("nvidia-smi") else f"{os.cpu_count()} CPU cores"
     return Check("torch", True, f"{version}, {device}")
+
+
+def _model(root: Path) -> str:
+    from agents.researchers.claude.server import has_access
+
+    if not has_access():
+        return "none is asked: without ANTHROPIC_API_KEY or ANTHROPIC_BASE_URL the catalogue answers"
+    from agents.researchers.claude.doctor import described
+
+    model = load_target(root).model
+    return described(model.model_copy(update={"name": os.environ.get("CIRCLE_MODEL") or model.name}))
 
 
 def _sandbox() -> str:

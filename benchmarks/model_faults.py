@@ -227,7 +227,7 @@ def main() -> None:
         survived += not found
         if not ended.overbooked:
             error += abs(ended.booked - ended.billed)
-        rows.append((case.name, case.ends, "; ".join(found) or "yes", f"{ended.booked:.4f}", f"{ended.billed:.4f}"))
+        rows.append([case.name, case.ends, "; ".join(found) or "yes", f"{ended.booked:.4f}", f"{ended.billed:.4f}"])
         print(f"{len(rows)}/{len(CASES)} {case.name}: {rows[-1][2]}", flush=True)
     table("Faults of a model", ["fault", "the session ends", "survived", "$ booked", "$ billed"], rows)
     print(f"\n{survived} of {len(CASES)} survived; spend error where no call broke off ${error:.6f}")

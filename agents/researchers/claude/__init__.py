@@ -22,7 +22,7 @@ from agents.ledger import Ledger
 from agents.plain_text import plain
 from agents.ports import Desk, Question, Reply, Reporter
 from agents.records import Budget, Change, Idea, Record, Tried, canonical, digest
-from agents.researchers.claude.conversation import Conversation, Spoken
+from agents.researchers.claude.conversation import Conversation, Spoken, ToolsMissing
 from agents.researchers.claude.dialect import Dialect
 from agents.researchers.claude.prices import price_of
 from agents.researchers.claude.server import Server, address
@@ -86,10 +86,11 @@ class Claude:
         conversation = self._conversation(question, reply, desk)
         if reply is not Change or desk is None or not self._spoken.dialect.tools:
             return conversation.ask(question.text, reply)
-        written = conversation.ask(question.text, Written)
-        if self._spoken.dialect.tools:
-            return reply.model_validate({"diff": desk.diff(), "summary": written.summary})
-        return self._conversation(question, reply, None).ask(question.text, reply)
+        try:
+            written = conversation.ask(question.text, Written)
+        except ToolsMissing:
+            return self._conversation(question, reply, None).ask(question.text, reply)
+        return reply.model_validate({"diff": desk.diff(), "summary": written.summary})
 
     def _conversation(self, question: Question, reply: type[Record], desk: Desk | None) -> Conversation:
         world = self._world

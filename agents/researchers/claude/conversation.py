@@ -28,6 +28,10 @@ _LONGER = 2
 Block = dict[str, Any]
 
 
+class ToolsMissing(Exception):
+    """The server knows no tools, and the question was to be answered with them."""
+
+
 class Spoken:
     """The dialect that a session has found out, shared by all its conversations."""
 
@@ -78,6 +82,8 @@ class Conversation:
                 if simpler == dialect:
                     raise Unanswered(f"The server refuses the request: {unsupported}.") from unsupported
                 self.spoken.dialect = simpler
+                if dialect.tools and not simpler.tools and self.toolbox.writes:
+                    raise ToolsMissing from unsupported
 
     def _request(self, dialect: Dialect, reply: type[Reply]) -> dict[str, Any]:
         tools = self.toolbox.definitions(editor=dialect.editor) if dialect.tools else []
@@ -123,7 +129,7 @@ class Conversation:
             self.messages.append({"role": "user", "content": [self._used(call) for call in calls]})
             return None
         text = "".join(block["text"] for block in content if block["type"] == "text")
-        if self.spoken.dialect.replies != "text" and not _holds_an_object(text):
+        if self.spoken.dialect.replies != "text" and not holds_an_object(text):
             self.spoken.dialect = self.spoken.dialect.lower()
             self._say("The reply is no JSON object. Give it again, in the form that is asked for.")
             return None
@@ -173,7 +179,8 @@ def _sendable(content: list[Block]) -> list[Block]:
     return [block for block in kept if block.get("type") != "text" or block["text"]] or [{"type": "text", "text": "…"}]
 
 
-def _holds_an_object(text: str) -> bool:
+def holds_an_object(text: str) -> bool:
+    """Whether there is a JSON object in a text."""
     try:
         _object(text)
     except ValueError:

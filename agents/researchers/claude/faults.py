@@ -47,7 +47,7 @@ class Fault(Record):
 
 def status_fault(error: anthropic.APIStatusError) -> Fault:
     """Return what an answer with an error status means."""
-    status, text = error.status_code, plain(f"{error.status_code}: {_words(error)}", _TOLD)
+    status, text = error.status_code, plain(f"{error.status_code}: {_words(error).rstrip('.')}", _TOLD)
     after = _seconds(error.response.headers.get("retry-after"))
     if status in (401, 402, 403) or (status in (400, 429) and after is None and _MONEY.search(_whole(error))):
         return Fault(kind="pause", text=text)

@@ -187,7 +187,7 @@ def _sent(client: anthropic.Anthropic, request: dict[str, Any], price: Price) ->
     except anthropic.APIStatusError as error:
         fault = status_fault(error)
     except (anthropic.APIError, httpx2.HTTPError) as error:
-        fault = Fault(kind="again", text=f"the connection failed: {error}")
+        fault = Fault(kind="again", text=f"the connection failed: {str(error).rstrip('.')}")
         if start is None and isinstance(error, anthropic.APITimeoutError):
             start = {"input_tokens": len(canonical(request).encode())}
     except ValueError as error:
