@@ -450,6 +450,18 @@ def skills(target: TargetOption = None) -> None:
 
 
 @app.command()
+def mcp(target: TargetOption = None) -> None:
+    """Serve this target's sessions to a coding agent over the Model Context Protocol, on standard input and output."""
+    try:
+        from agents.mcp_server import serve
+
+        server = serve(home(target))
+    except ImportError as error:
+        raise CircleError("The library mcp is not installed: pip install 'circle-research[mcp]'.") from error
+    server.run()
+
+
+@app.command()
 def doctor(target: TargetOption = None) -> None:
     """Check what a session needs, and say what to do for each thing that fails."""
     from agents.doctor import examine

@@ -1,0 +1,149 @@
+"""Circle inside a coding agent: `circle mcp` serves its commands over the Model Context Protocol, on standard input.
+
+An agent may bring a diff to be judged, start a session, and read what came of it. It cannot approve one: a session that
+it started waits until a person has read the diff. https://modelcontextprotocol.io
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from agents.errors import CircleError
+from agents.options import options_of, researcher_of
+from agents.plain_text import plain_lines
+from agents.session import Home, Opened, load_committed_target, newest_diff
+from agents.session import start as start_session
+from agents.show import document
+from agents.state import versions_of
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver import MCPServer
+
+    from agents.records import Plan
+    from agents.session import Options
+
+_INSTRUCTIONS = """\
+Circle decides by experiment whether a change of this repository's training code beats its baseline: a regression test
+with the flags off, then pairs of runs on fresh seeds and hidden data. No number that you measured yourself counts as
+a win. A change is a unified diff against HEAD whose new flags leave the baseline alone when they are off. Sessions
+take minutes to hours: `start` and `judge` return at once with an id, and `show` says how it stands. Before anything of
+a diff is run a person approves it, by the command that `show` names; you cannot.
+"""
+_Asked = ParamSpec("_Asked")
+_Answered = TypeVar("_Answered")
+
+
+def serve(home: Home) -> MCPServer[Any]:
+    """Return the server of a target's sessions; it speaks once it is run."""
+    from mcp.server.mcpserver import MCPServer
+
+    server: MCPServer[Any] = MCPServer("circle", instructions=_INSTRUCTIONS, log_level="ERROR")
+    tools = Tools(home)
+    for tool in (tools.start, tools.judge, tools.show, tools.diff, tools.stop, tools.sessions, tools.ideas):
+        server.tool()(_told(tool))
+    return server
+
+
+def _told(tool: Callable[_Asked, _Answered]) -> Callable[_Asked, _Answered]:
+    """Let what went wrong reach the agent as the sentence that a person would read."""
+    from mcp.server.mcpserver.exceptions import ToolError
+
+    @wraps(tool)
+    def call(*given: _Asked.args, **named: _Asked.kwargs) -> _Answered:
+        try:
+            return tool(*given, **named)
+        except CircleError as error:
+            raise ToolError(str(error)) from error
+
+    return call
+
+
+class Tools:
+    """What an agent may do with a target."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    def start(self, idea: str, researcher: str = "", preset: str = "", max_versions: int = 0, max_runs: int = 0) -> Any:
+        """Start a session on an idea in words; it plans, writes and reviews the change, and waits for a person."""
+        from agents.researchers import open_researcher
+
+        target = load_committed_target(self._home.workspace, self._home.workspace.head())
+        options = self._options(preset, max_versions, max_runs)
+        answers = open_researcher(researcher_of(researcher or None, target, options))
+        return self._begun(start_session(self._home, idea, answers, options))
+
+    def judge(self, diff: str, flags: str, title: str = "", preset: str = "", max_runs: int = 0) -> Any:
+        """Have your own diff judged: `flags` turn it on, as in "--smear true"; an empty diff gives flags new values."""
+        from agents.brought import plan_of
+        from agents.researchers.nobody import Nobody
+
+        plan: Plan = plan_of(self._home, diff, flags, title or flags, [])
+        options = self._options(preset, 1, max_runs)
+        return self._begun(start_session(self._home, title, Nobody(), options, (diff, plan)))
+
+    def show(self, session: str) -> Any:
+        """Say how a session stands: status, versions with review, measurements and verdict, spend, what to do next."""
+        return document(self._home.find(session)) | self._next(self._home.find(session))
+
+    def diff(self, session: str) -> Any:
+        """Return the session's newest diff and its SHA-256."""
+        text, sha256 = newest_diff(self._home.find(session))
+        return {"diff": plain_lines(text.decode(errors="backslashreplace")), "sha256": sha256}
+
+    def stop(self, session: str) -> Any:
+        """Ask a running session to stop at its next boundary; it can be resumed."""
+        opened = self._home.find(session)
+        if opened.status() == "running":
+            opened.ask_to_stop()
+        return {"session": session, "status": opened.status()}
+
+    def sessions(self) -> Any:
+        """List the sessions of this repository, newest first."""
+        found = [
+            {"id": opened.session.id, "status": opened.status(), "idea": opened.session.idea.text}
+            for opened in self._home.sessions()
+        ]
+        return {"sessions": found}
+
+    def ideas(self, words: list[str] | None = None) -> Any:
+        """Look up what earlier sessions tried, with effect, cause and lessons: entries that hold all of these words."""
+        from agents.memory import remembered
+
+        return {"ideas": remembered(self._home, words or [])}
+
+    def _options(self, preset: str, max_versions: int, max_runs: int) -> Options:
+        """The target's defaults, but that no diff approves itself."""
+        target = load_committed_target(self._home.workspace, self._home.workspace.head())
+        return options_of(
+            target.start.model_copy(update={"turbo": False}),
+            preset=preset or None,
+            train_tokens=None,
+            max_versions=max_versions or None,
+            max_runs=max_runs or None,
+            max_hours=None,
+            minimum_effect=None,
+            confidence=None,
+            workers=None,
+            no_sandbox=False,
+            secret=None,
+        )
+
+    def _begun(self, opened: Opened) -> Any:
+        """Let a process of its own drive the session, which goes on when the agent is gone."""
+        name = opened.session.id
+        command = [sys.executable, "-m", "agents.cli", "resume", name, "--target", str(self._home.target)]
+        with (opened.folder / "drive.log").open("wb") as log:
+            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        return {"session": name, "next": "show says how it stands"}
+
+    def _next(self, opened: Opened) -> dict[str, str]:
+        if opened.status() != "awaiting_approval":
+            return {}
+        sha256 = [version.patch.diff_sha256 for version in versions_of(opened.state()) if version.patch][-1]
+        name = opened.session.id
+        return {"next": f"A person reads `circle diff {name}` and runs `circle approve {name} --sha {sha256}`."}
