@@ -386,6 +386,23 @@ def resume(id_: ID, target: TargetOption = None, json_: JsonOption = False) -> N
 
 
 @app.command()
+def replay(id_: ID, target: TargetOption = None, json_: JsonOption = False) -> None:
+    """Walk through a session again from its journal: nothing is asked, trained or committed. 1 if it diverged."""
+    from agents.replay import replay as replay_session
+
+    shown = replay_session(home(target).find(id_))
+    if json_:
+        print(json.dumps(shown, indent=1))
+    elif shown["identical"]:
+        seconds = f"{shown['wall_seconds']:.2f} s"
+        print(f"Identical: {shown['steps']} steps, {seconds}; nothing was asked, trained or committed.")
+    else:
+        found = shown["first_divergence"]
+        print(f"Diverged at step {found['step']}, {found['node']}: {found['what']}")
+    raise typer.Exit(0 if shown["identical"] else CircleError.exit_code)
+
+
+@app.command()
 def stop(id_: ID, target: TargetOption = None) -> None:
     """Ask a running session to stop at its next boundary."""
     opened = home(target).find(id_)

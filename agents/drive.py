@@ -12,11 +12,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agents.errors import CircleError, Interrupted, Paused, SessionError
-from agents.journal import Journal, JournaledClock, JournaledResearcher
+from agents.journal import Journal
 from agents.ledger import used
 from agents.measuring import open_laboratory
 from agents.ports import Context, Desk, Laboratory, Order, Reporter, silent
-from agents.records import Approval, Plan
+from agents.recording import (
+    RecordedClock,
+    RecordedLaboratory,
+    RecordedResearcher,
+    RecordedWorkspace,
+    recorded_inspection,
+    recorded_usage,
+)
+from agents.records import Approval, Issue, Plan
+from agents.replay import note
 from agents.session import Opened, load_committed_target, now
 from agents.settings import Target
 from agents.state import State
@@ -35,7 +44,7 @@ class WallClock:
         """Return the time in UTC, ISO 8601 to the second."""
         return now()
 
-    def elapsed(self) -> float:
+    def elapsed(self, moment: str) -> float:
         """Return the seconds that the session has been worked on."""
         return round(self._before + time.monotonic() - self._started, 3)
 
@@ -74,25 +83,29 @@ def _run(opened: Opened, report: Reporter, answer: Approval | str | None) -> Non
         before = graph.get_state(config)
         if before.interrupts and answer is None:
             return
-        context = _context(opened, report, before.values.get("wall_seconds", 0.0))
+        journal = Journal(opened.folder / "journal.sqlite")
+        context = _context(opened, journal, report, before.values.get("wall_seconds", 0.0))
         step: Any = None if before.values else opened.first_state()
         if answer is not None:
-            step = Command(resume=answer if isinstance(answer, str) else answer.model_dump(mode="json"))
+            body = answer if isinstance(answer, str) else answer.model_dump(mode="json")
+            step = Command(resume=journal.once("answer", f"step {before.values['step']}", lambda: body))
         try:
+            note(journal, before)
             for _ in graph.stream(step, config, context=context, durability="sync"):
+                note(journal, graph.get_state(config))
                 if opened.stop_file.exists():
                     raise Interrupted
         finally:
             context.laboratory.close()
 
 
-def _context(opened: Opened, report: Reporter, seconds: float) -> Context:
+def _context(opened: Opened, journal: Journal, report: Reporter, seconds: float) -> Context:
     from agents.researchers import open_researcher
 
     session, home = opened.session, opened.home
     origin = session.origin or session.base
     target = load_committed_target(home.workspace, origin)
-    journal = Journal(opened.folder / "journal.sqlite")
+    journal.once("target", "", lambda: target.model_dump(mode="json"))
     laboratory = open_laboratory(
         home,
         target,
@@ -105,17 +118,32 @@ def _context(opened: Opened, report: Reporter, seconds: float) -> Context:
         report,
     )
     world = _world(opened, target, journal, report)
+    researcher = open_researcher(session.researcher, journal.count("reply"), world)
     return Context(
         session=session,
         target=target,
-        researcher=JournaledResearcher(open_researcher(session.researcher, journal.count("reply"), world), journal),
-        workspace=home.workspace,
-        laboratory=laboratory,
-        clock=JournaledClock(WallClock(seconds), journal),
+        researcher=RecordedResearcher(researcher, journal.once),
+        workspace=RecordedWorkspace(home.workspace, journal.once),
+        laboratory=RecordedLaboratory(laboratory, journal.once),
+        clock=RecordedClock(WallClock(seconds), journal.once),
         record=lambda kind, key, body: journal.once(kind, key, lambda: body),
         report=report,
+        inspect=recorded_inspection(partial(_inspect, opened, target), journal.once),
         desk=partial(_desk, opened, target, laboratory),
-        usage=lambda: used(journal),
+        usage=recorded_usage(lambda: used(journal), journal.once),
+    )
+
+
+def _inspect(opened: Opened, target: Target, commit: str, plan: Plan) -> tuple[Issue, ...]:
+    from agents.review import mechanical_issues
+
+    workspace, base = opened.home.workspace, opened.session.base
+    return mechanical_issues(
+        base=workspace.export(base),
+        version=workspace.export(commit),
+        diff=workspace.diff(base, commit),
+        plan=plan,
+        target=target,
     )
 
 

@@ -115,7 +115,7 @@ def within_budget(route: Route) -> Route:
 
 
 def _timed(node: Callable[..., State]) -> Callable[..., Any]:
-    """Let a node's update carry what the session has used; a node that cannot go on says why, and changes nothing."""
+    """Let a node's update carry its number and what the session has used; one that cannot go on only says why."""
 
     def step(state: State, runtime: Runtime[Context]) -> State:
         context = runtime.context
@@ -124,8 +124,10 @@ def _timed(node: Callable[..., State]) -> Callable[..., Any]:
             update = node(state, runtime)
         except Halted as halted:
             update = {"halted": str(halted)}
-        used = context.usage().model_dump(mode="json")
-        return {**update, "wall_seconds": context.clock.elapsed(), "usage": used}
+        number = state.get("step", 0) + 1
+        moment = f"step {number}"
+        used = context.usage(moment).model_dump(mode="json")
+        return {**update, "step": number, "wall_seconds": context.clock.elapsed(moment), "usage": used}
 
     step.__name__ = node.__name__
     return step

@@ -2,7 +2,7 @@
 
 `Journal.once(kind, key, effect)` is the one way in: if the entry exists its body is returned, else the effect
 happens and its body is written. A session that was killed asks, trains and decides nothing twice. The laboratory
-is handed a journal; the wrappers below give the other ports the same property; nodes never see it.
+is handed a journal; agents/recording.py gives the other ports the same property; nodes never see it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import hashlib
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from agents.errors import SessionError
-from agents.ports import Clock, Question, Reply, Researcher
-from agents.records import Idea, Tried, canonical, digest
+from agents.records import canonical
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -92,45 +91,3 @@ def _checked(kind: str, body: str, sha256: str) -> Any:
     if hashlib.sha256(body.encode()).hexdigest() != sha256:
         raise SessionError(f"A {kind} entry of the journal has changed since it was written; it is not used.")
     return json.loads(body)
-
-
-class JournaledResearcher:
-    """A researcher whose replies are asked for once."""
-
-    def __init__(self, inner: Researcher, journal: Journal) -> None:
-        self.name = inner.name
-        self._inner, self._journal = inner, journal
-
-    def idea(self, text: str, tried: Sequence[Tried]) -> Idea:
-        """Turn a person's words into an idea."""
-        body = self._journal.once("idea", digest(text), lambda: self._inner.idea(text, tried).model_dump(mode="json"))
-        return Idea.model_validate(body)
-
-    def ideas(self, tried: Sequence[Tried]) -> tuple[Idea, ...]:
-        """Return what the researcher would try by itself."""
-        return self._inner.ideas(tried)
-
-    def ask(self, question: Question, reply: type[Reply]) -> Reply:
-        """Answer a question, or repeat the recorded answer to the same text."""
-
-        def answer() -> dict[str, Any]:
-            record = self._inner.ask(question, reply)
-            return {"skill": question.skill, "question": question.text, "reply": record.model_dump(mode="json")}
-
-        key = digest([question.skill, question.template, question.text])
-        return reply.model_validate(self._journal.once("reply", key, answer)["reply"])
-
-
-class JournaledClock:
-    """A clock whose readings are taken once for each named moment."""
-
-    def __init__(self, inner: Clock, journal: Journal) -> None:
-        self._inner, self._journal = inner, journal
-
-    def now(self, moment: str) -> str:
-        """Return the time of a named moment."""
-        return str(self._journal.once("time", moment, lambda: self._inner.now(moment)))
-
-    def elapsed(self) -> float:
-        """Return the seconds that this session has been worked on."""
-        return self._inner.elapsed()

@@ -43,7 +43,16 @@ def serve(home: Home) -> MCPServer[Any]:
 
     server: MCPServer[Any] = MCPServer("circle", instructions=_INSTRUCTIONS, log_level="ERROR")
     tools = Tools(home)
-    for tool in (tools.start, tools.judge, tools.show, tools.diff, tools.stop, tools.sessions, tools.ideas):
+    for tool in (
+        tools.start,
+        tools.judge,
+        tools.show,
+        tools.diff,
+        tools.replay,
+        tools.stop,
+        tools.sessions,
+        tools.ideas,
+    ):
         server.tool()(_told(tool))
     return server
 
@@ -94,6 +103,12 @@ class Tools:
         """Return the session's newest diff and its SHA-256."""
         text, sha256 = newest_diff(self._home.find(session))
         return {"diff": plain_lines(text.decode(errors="backslashreplace")), "sha256": sha256}
+
+    def replay(self, session: str) -> Any:
+        """Walk through a session again from its journal: is it identical, and where does it diverge if not?"""
+        from agents.replay import replay
+
+        return replay(self._home.find(session))
 
     def stop(self, session: str) -> Any:
         """Ask a running session to stop at its next boundary; it can be resumed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -12,6 +12,7 @@ from agents.records import (
     Flag,
     FlagValue,
     Idea,
+    Issue,
     Patch,
     Plan,
     Record,
@@ -70,6 +71,7 @@ class Question:
     desk: Callable[[], Desk] | None = None
 
 
+Text = str | Callable[[], str]
 Switches = tuple[tuple[str, FlagValue], ...]
 
 
@@ -139,8 +141,8 @@ class Workspace(Protocol):
         """Point a branch at a commit, so that what was sent back stays to be read."""
         ...
 
-    def commit_documents(self, branch: str, after: str, files: dict[str, str], message: str) -> str:
-        """Commit text files on the commit `after`, move the branch there, and return the new commit."""
+    def commit_documents(self, branch: str, after: str, files: Mapping[str, Text], message: str) -> str:
+        """Commit texts, or what gives them, on the commit `after`, move the branch there, and return the new commit."""
         ...
 
     def diff(self, base: str, commit: str) -> bytes:
@@ -203,8 +205,8 @@ class Clock(Protocol):
         """Return the time of a named moment in UTC, ISO 8601 to the second."""
         ...
 
-    def elapsed(self) -> float:
-        """Return the seconds that this session has been worked on, over all its processes."""
+    def elapsed(self, moment: str) -> float:
+        """Return the seconds that this session has been worked on until a named moment, over all its processes."""
         ...
 
 
@@ -228,6 +230,14 @@ def silent(event: str, **details: Any) -> None:
     """Report nothing."""
 
 
+Inspect = Callable[[str, Plan], tuple[Issue, ...]]
+"""The mechanical review of a commit against the session's base, for a plan."""
+
+
+def _uninspected(commit: str, plan: Plan) -> tuple[Issue, ...]:
+    raise NotImplementedError("no review was handed in")
+
+
 Desks = Callable[[Plan | None, str, Order | None], Desk]
 """Opens a desk for a plan, on a commit, with the order of the short run that `check` makes."""
 
@@ -244,5 +254,6 @@ class Context:
     clock: Clock
     record: Recorder
     report: Reporter = field(default=silent)
+    inspect: Inspect = _uninspected
     desk: Desks | None = None
-    usage: Callable[[], Usage] = Usage
+    usage: Callable[[str], Usage] = lambda moment: Usage()

@@ -14,15 +14,16 @@ def _merged(old: dict[str, float], new: dict[str, float]) -> dict[str, float]:
 class State(TypedDict, total=False):
     """What LangGraph checkpoints after each step; every value is the dump of a record, or a number or a word.
 
-    `runs` maps the key of each run that this session trained to its seconds: charged once, however often a step
-    is repeated. `usage` is what its model calls have used, `halted` why it cannot go on, `conclusion` why it ended
-    without a victory.
+    `runs` maps the key of each run that this session trained to its seconds: charged once, however often a step is
+    repeated. `step` counts the nodes that ended, `usage` is what model calls have used, `halted` why the session cannot
+    go on, `conclusion` why it ended without a victory.
     """
 
     session: dict[str, Any]
     baseline: dict[str, Any] | None
     versions: list[dict[str, Any]]
     runs: Annotated[dict[str, float], _merged]
+    step: int
     wall_seconds: float
     usage: dict[str, Any]
     halted: str

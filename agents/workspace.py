@@ -11,13 +11,14 @@ import hashlib
 import os
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from agents.errors import DiffRefused, TargetError
+from agents.ports import Text
 from agents.records import Patch
 
 if TYPE_CHECKING:
@@ -154,14 +155,14 @@ class GitWorkspace:
         with self._repo() as repo:
             repo.git.update_ref(f"refs/heads/{branch}", commit)
 
-    def commit_documents(self, branch: str, after: str, files: dict[str, str], message: str) -> str:
-        """Commit text files on the commit `after`, move the branch there, and return the new commit.
+    def commit_documents(self, branch: str, after: str, files: Mapping[str, Text], message: str) -> str:
+        """Commit texts, or what gives them, on the commit `after`, move the branch there, and return the new commit.
 
         `after` is named by the caller, not read from the branch: done twice, it is the same commit.
         """
         with self._repo() as repo, self._index(repo, after):
             for path, text in sorted(files.items()):
-                with _stream(text.encode()) as stream:
+                with _stream((text if isinstance(text, str) else text()).encode()) as stream:
                     blob = repo.git.hash_object("-w", "--stdin", istream=stream)
                 repo.git.update_index("--add", "--cacheinfo", f"100644,{blob},{path}")
             commit = _commit(repo, after, message)

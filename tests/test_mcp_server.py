@@ -50,7 +50,7 @@ def test_an_agents_diff_is_judged_and_a_person_approves(plain: Path) -> None:
 
     async def bring(session: ClientSession, call: Call) -> None:
         offered = {tool.name for tool in (await session.list_tools()).tools}
-        assert {"start", "show", "diff", "judge", "ideas", "sessions", "stop"} <= offered
+        assert {"start", "show", "diff", "judge", "replay", "ideas", "sessions", "stop"} <= offered
         assert not [name for name in offered if "approve" in name or "reject" in name]
         begun = await call("judge", diff=diff, flags="--intercept true", title="An intercept")
         document = await until(call, begun["session"], "awaiting_approval", "failed", "concluded")
@@ -67,6 +67,7 @@ def test_an_agents_diff_is_judged_and_a_person_approves(plain: Path) -> None:
 
     async def look(session: ClientSession, call: Call) -> None:
         assert (await call("show", session=name))["victory"]["effect"] > 0
+        assert (await call("replay", session=name))["identical"] is True
         assert [entry["outcome"] for entry in (await call("ideas", words=["intercept"]))["ideas"]] == ["win"]
         assert await call("ideas", words=["no such word"]) == {"ideas": []}
         assert "There is no session" in await call("show", session="nobody")

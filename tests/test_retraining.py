@@ -84,7 +84,7 @@ def conducted(ratio: float, commit: str = "new") -> tuple[list[Order], dict]:
             scale=lambda preset: SimpleNamespace(short_tokens=1000), evaluation=SimpleNamespace(model="")
         ),
         laboratory=laboratory,
-        clock=SimpleNamespace(elapsed=lambda: 0.0),
+        clock=SimpleNamespace(elapsed=lambda moment: 0.0),
         record=lambda kind, key, body: body,
         report=lambda event, **details: None,
     )

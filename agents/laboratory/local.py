@@ -107,8 +107,12 @@ class LocalLaboratory:
         return [runs[order.key] for order in orders]
 
     def excerpt(self, run: Run) -> str:
-        """Return the head and the tail of a run's log, read once."""
-        return str(self.journal.once("excerpt", run.key, lambda: self._log(run)))
+        """Return the head and the tail of a run's log."""
+        try:
+            text = (self.home / run.folder).with_suffix(".log").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return "(the log is gone)"
+        return excerpt(text)
 
     def keep_checkpoint(self, order: Order) -> str:
         """Copy the weights of a run into the session's folder `checkpoint` and return the path, or ""."""
@@ -185,13 +189,6 @@ class LocalLaboratory:
             hear=lambda step, steps, loss: self.report("step", key=order.key, step=step, steps=steps, loss=loss),
         )
         return tree, ended
-
-    def _log(self, run: Run) -> str:
-        try:
-            text = (self.home / run.folder).with_suffix(".log").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return "(the log is gone)"
-        return excerpt(text)
 
     def _output(self, order: Order) -> Path:
         return self.folder / "runs" / order.key

@@ -9,7 +9,6 @@ from langgraph.runtime import Runtime
 from agents.nodes.planner import story
 from agents.ports import Context
 from agents.records import Issue, Review, Version, flag_words
-from agents.review import mechanical_issues
 from agents.skills import question
 from agents.state import State, amended, current, versions_of
 
@@ -29,17 +28,7 @@ def _mechanical(state: State, context: Context, version: Version) -> tuple[Issue
     if version.patch is None:
         fix = "Write the diff against exactly that commit."
         return (Issue(severity="CRITICAL", file="", issue=version.refused, fix=fix),)
-    base, commit = context.session.base, version.patch.commit
-    return (
-        *_repetition(state, context, version),
-        *mechanical_issues(
-            base=context.workspace.export(base),
-            version=context.workspace.export(commit),
-            diff=context.workspace.diff(base, commit),
-            plan=version.plan,
-            target=context.target,
-        ),
-    )
+    return (*_repetition(state, context, version), *context.inspect(version.patch.commit, version.plan))
 
 
 def _repetition(state: State, context: Context, version: Version) -> tuple[Issue, ...]:

@@ -70,7 +70,7 @@ class Trial:
         """
         session = self.context.session
         spend = spend_of({**self.state, "runs": self.state.get("runs", {}) | charge(self.runs)})
-        elapsed = {"wall_seconds": self.context.clock.elapsed()}
+        elapsed = {"wall_seconds": self.context.clock.elapsed(f"before {orders[0].key}") if orders else 0.0}
         if not affords(session.budget, spend.model_copy(update=elapsed), len(orders), session.workers):
             return None
         runs = self.context.laboratory.run(orders)

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents.ports import Context
+from agents.ports import Context, Text
 from agents.records import Idea, Interval
 from agents.report.plots import figures
 from agents.state import State, amended, baseline_of, spend_of, versions_of
@@ -35,13 +35,13 @@ def written(state: State, context: Context, message: str) -> State:
     return {"versions": amended(state, tip=commit)}
 
 
-def _documents(state: State, context: Context) -> dict[str, str]:
+def _documents(state: State, context: Context) -> dict[str, Text]:
     session, floor = context.session, baseline_of(state)
     path = paper_path(session.idea)
     drawn = figures(floor, versions_of(state)) if floor else {}
     values = _values(state, context) | {"figures": {name: f"{session.idea.name}/{name}.svg" for name in drawn}}
-    files = {path: template("paper.md.j2").render(values)}
-    files |= {f"{path.removesuffix('.md')}/{name}.svg": svg for name, svg in drawn.items()}
+    files: dict[str, Text] = {path: template("paper.md.j2").render(values)}
+    files |= {f"{path.removesuffix('.md')}/{name}.svg": draw for name, draw in drawn.items()}
     if state.get("status"):
         log = context.workspace.read(session.base, IDEA_LOG) or _HEADING
         files[IDEA_LOG] = f"{log.rstrip()}\n\n{template('idea_log.md.j2').render(values)}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from agents.records import Baseline, Experiment, Version
 from agents.report.canvas import BLUE, GREY, ORANGE, canvas, svg
@@ -10,11 +11,16 @@ from agents.report.panels import diagnosis
 from agents.statistics import gain
 
 
-def figures(floor: Baseline, versions: Sequence[Version]) -> dict[str, str]:
-    """Return the figures by name: for each version that was run its diagnosis and the gains of its pairs."""
+def figures(floor: Baseline, versions: Sequence[Version]) -> dict[str, Callable[[], str]]:
+    """Return what draws the figures, by name: for each version that was run its diagnosis and its pairs' gains."""
     measured = [(version.n, version.experiment) for version in versions if version.experiment]
-    drawn = {f"v{n}-diagnosis": diagnosis(floor, experiment) for n, experiment in measured if experiment.screened}
-    return drawn | {f"v{n}-pairs": _pairs(floor, n, experiment) for n, experiment in measured if experiment.pairs}
+    found: dict[str, Callable[[], str]] = {}
+    for n, experiment in measured:
+        if experiment.screened:
+            found[f"v{n}-diagnosis"] = partial(diagnosis, floor, experiment)
+        if experiment.pairs:
+            found[f"v{n}-pairs"] = partial(_pairs, floor, n, experiment)
+    return found
 
 
 def _pairs(floor: Baseline, n: int, experiment: Experiment) -> str:

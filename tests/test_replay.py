@@ -1,0 +1,105 @@
+"""Sessions again from their journals: identical where nothing changed, and told where they part otherwise."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.sessions import analysis, change, circle, git, plan, review, revision, session_id, shown
+
+Script = Callable[..., str]
+LOWER = plan("A lower rate", ("rate", 0.01, 0.003))
+BETTER = plan("An intercept", ("intercept", False, True))
+
+
+def replayed(folder: Path, name: str) -> tuple[int, dict[str, Any]]:
+    """Return the exit code and the document of `circle replay --json`."""
+    ended = circle(folder, "replay", name, "--json")
+    assert ended.stderr == ""
+    return ended.returncode, json.loads(ended.stdout)
+
+
+def world(folder: Path, name: str) -> tuple[str, bytes, set[str]]:
+    """What a replay may not change: refs, the journal, and the files of the session."""
+    session = folder / ".circle" / "sessions" / name
+    return git(folder, "for-each-ref"), (session / "journal.sqlite").read_bytes(), {str(p) for p in session.rglob("*")}
+
+
+def test_a_victory_after_a_failure_is_walked_through_again(plain: Path, script: Script) -> None:
+    """Every step is as it was; nothing is asked, trained or committed; a changed record is told with both sides."""
+    replies = [LOWER, change(), review(), analysis("Slow."), revision(), BETTER, change(), review(), analysis()]
+    name = session_id(circle(plain, "start", "--turbo", "--researcher", script(*replies), "Rate").stderr)
+    before = world(plain, name)
+    code, document = replayed(plain, name)
+    assert (code, document["identical"], document["first_divergence"]) == (0, True, None)
+    assert document["steps"] == 18 and document["model_calls"] == document["runs"] == document["commits"] == 0
+    assert world(plain, name)[0] == before[0] and world(plain, name)[2] == before[2]
+
+    journal = plain / ".circle" / "sessions" / name / "journal.sqlite"
+    _tamper(journal, "reply", "Slow.", "Fast.")
+    code, document = replayed(plain, name)
+    found = document["first_divergence"]
+    assert code == 1 and found["node"] == "analyzer" and "asks for the documents" in found["what"]
+    _tamper(journal, "reply", "Fast.", "Slow.")
+    assert replayed(plain, name)[0] == 0
+    with sqlite3.connect(journal) as database:
+        database.execute("DELETE FROM entries WHERE kind = 'run' AND body LIKE '%screen%'")
+    code, document = replayed(plain, name)
+    assert code == 1 and document["first_divergence"]["node"] == "experiment"
+    assert "today asks for the run" in document["first_divergence"]["what"]
+
+
+def _tamper(journal: Path, kind: str, before: str, after: str) -> None:
+    """Change an entry as someone would who also mends its hash."""
+    with sqlite3.connect(journal) as database:
+        for seq, body in database.execute("SELECT seq, body FROM entries WHERE kind = ?", (kind,)).fetchall():
+            text = body.replace(before, after)
+            sha256 = hashlib.sha256(text.encode()).hexdigest()
+            database.execute("UPDATE entries SET body = ?, sha256 = ? WHERE seq = ?", (text, sha256, seq))
+
+
+def test_a_rejection_and_an_approval_are_replayed(plain: Path, script: Script) -> None:
+    """A person's words are on record; while the session waits, the replay ends where it waits."""
+    replies = [LOWER, change(), review(), BETTER, change(), review(), analysis()]
+    name = session_id(circle(plain, "start", "--researcher", script(*replies), "Rate").stderr)
+    assert replayed(plain, name)[1] | {"wall_seconds": 0} == {
+        "id": name, "steps": 4, "identical": True, "first_divergence": None,
+        "model_calls": 0, "runs": 0, "commits": 0, "wall_seconds": 0,
+    }  # fmt: skip
+    sha256 = shown(plain, name)["versions"][-1]["diff_sha256"]
+    assert circle(plain, "reject", name, "--sha", sha256, "--comment", "Try an intercept.").returncode == 4
+    sha256 = shown(plain, name)["versions"][-1]["diff_sha256"]
+    assert circle(plain, "approve", name, "--sha", sha256).returncode == 0
+    code, document = replayed(plain, name)
+    assert (code, document["identical"]) == (0, True) and document["steps"] == 14
+
+
+def test_a_session_that_was_killed_is_replayed(plain: Path, script: Script) -> None:
+    """SIGKILL in the middle of the runs, resumed: the record is that of one session."""
+    researcher = script(BETTER, change(), review(), analysis())
+    command = [sys.executable, "-m", "agents.cli", "start", "--turbo", "--researcher", researcher, "Rate"]
+    with subprocess.Popen(command, cwd=plain, stderr=subprocess.PIPE, text=True, env=os.environ) as process:
+        assert process.stderr is not None
+        name = session_id(process.stderr.readline())
+        next(line for line in process.stderr if "screen experiment" in line)
+        process.send_signal(signal.SIGKILL)
+    assert circle(plain, "resume", name).returncode == 0
+    code, document = replayed(plain, name)
+    assert (code, document["identical"]) == (0, True)
+
+
+def test_what_is_older_than_replays_is_told(plain: Path, script: Script) -> None:
+    """Without steps on record there is nothing to compare with."""
+    name = session_id(circle(plain, "start", "--turbo", "--researcher", script(LOWER), "--max-runs", "3", "x").stderr)
+    with sqlite3.connect(plain / ".circle" / "sessions" / name / "journal.sqlite") as database:
+        database.execute("DELETE FROM entries WHERE kind = 'step'")
+    ended = circle(plain, "replay", name)
+    assert ended.returncode == 1 and "no steps on record" in ended.stderr
