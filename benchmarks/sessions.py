@@ -252,12 +252,14 @@ def main() -> None:
     parser.add_argument("--train", type=Path, metavar="FOLDER", required=True)
     parser.add_argument("--preset", default="smoke")
     parser.add_argument("--sessions", type=int, default=3)
+    parser.add_argument("--first", type=int, default=1, help="the first session's number, which orders the ideas")
     parser.add_argument("--budget", type=float, default=100, help="runs of a session")
     parser.add_argument("--loops", nargs="+", choices=sorted(LOOPS), default=list(LOOPS)[:-1], help="only these")
     parser.add_argument("--workers", type=int, default=2, help="sessions side by side, of one thread each")
     asked = parser.parse_args()
     school, rows = School(asked.train, asked.preset), []
-    every = [(loop, number) for number in range(1, asked.sessions + 1) for loop in asked.loops]
+    numbers = range(asked.first, asked.first + asked.sessions)
+    every = [(loop, number) for number in numbers for loop in asked.loops]
     with ThreadPoolExecutor(asked.workers) as pool:
         for row in pool.map(lambda one: session(school, one[0], one[1], asked.budget), every):
             rows.append(row)

@@ -226,7 +226,7 @@ class _Version:
 
     def is_held(self) -> bool:
         """Whether it comes through the review, the regression, the screen and the timing."""
-        if self.change.stopped_by == "review":
+        if self.change.stopped_by == "review" or not self.player.applies(self.change):
             self.evidence = replace(self.evidence, regression_failed=True)
             return False
         self.player.pay(1 + 2 * SHORT)
