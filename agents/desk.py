@@ -62,36 +62,37 @@ class FolderDesk:
         """Return a file's text; raise EditRefused if there is none that can be read."""
         try:
             content = self._place(path).read_bytes()
+            if len(content) > _LARGEST_FILE or b"\0" in content:
+                raise EditRefused(f"{path} is no text of at most {_LARGEST_FILE:,} bytes.")
+            return content.decode()
         except OSError as error:
             raise EditRefused(f"{path} cannot be read: {error.strerror}.") from error
-        if len(content) > _LARGEST_FILE or b"\0" in content:
-            raise EditRefused(f"{path} is no text of at most {_LARGEST_FILE:,} bytes.")
-        return content.decode(errors="replace")
+        except UnicodeError as error:
+            raise EditRefused(f"{path!r} is no text in UTF-8.") from error
 
     def write(self, path: str, text: str) -> None:
         """Write a whole file; raise EditRefused if the path may not be edited."""
-        place = self._place(path)
         if not self.editable(path):
             allowed = ", ".join(self.target.paths.editable)
             raise EditRefused(f"{path} may not be edited. A patch may touch {allowed}, and no protected file.")
         try:
-            content = text.encode()
+            place, content = self._place(path), text.encode()
             if len(content) > _LARGEST_FILE:
                 raise EditRefused(f"{path} would be longer than {_LARGEST_FILE:,} bytes.")
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(content)
-        except (OSError, UnicodeEncodeError) as error:
-            raise EditRefused(f"{path} cannot be written: {error}.") from error
+        except (OSError, UnicodeError) as error:
+            raise EditRefused(f"{path!r} cannot be written: {error}.") from error
 
     def diff(self) -> str:
         """Return what was changed, as a unified diff against the base commit."""
         return self.workspace.diff(self.base, self._commit()).decode(errors="surrogateescape")
 
     def check(self) -> str:
-        """Say what the mechanical review finds, and how a run of a few steps in the sandbox ends."""
+        """Say what the mechanical review finds, and how a run of a few steps in the sandbox ends, if there is one."""
         from agents.review import mechanical_issues
 
-        assert self.plan is not None and self.short is not None
+        assert self.plan is not None
         commit = self._commit()
         issues = mechanical_issues(
             base=self.workspace.export(self.base),
@@ -104,6 +105,8 @@ class FolderDesk:
         review = "\n".join(["The mechanical review:", *(said or ["passes without a remark."])])
         if any(issue.severity == "CRITICAL" for issue in issues):
             return f"{review}\nNothing was run."
+        if self.short is None:
+            return f"{review}\nNothing is run without a sandbox before a person has read it."
         (run,) = self.laboratory.run([replace(self.short, commit=commit)])
         return f"{review}\n{_told(run)}\n{excerpt(self.laboratory.excerpt(run))}"
 

@@ -10,9 +10,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
-from agents.errors import CircleError
+from pydantic import Field
+
+from agents.errors import CircleError, UsageError
 from agents.options import options_of, researcher_of
 from agents.plain_text import plain_lines
 from agents.session import Home, Opened, load_committed_target, newest_diff
@@ -25,14 +27,18 @@ if TYPE_CHECKING:
 
     from agents.records import Plan
     from agents.session import Options
+    from agents.settings import Target
 
 _INSTRUCTIONS = """\
 Circle decides by experiment whether a change of this repository's training code beats its baseline: a regression test
 with the flags off, then pairs of runs on fresh seeds and hidden data. No number that you measured yourself counts as
 a win. A change is a unified diff against HEAD whose new flags leave the baseline alone when they are off. Sessions
-take minutes to hours: `start` and `judge` return at once with an id, and `show` says how it stands. Before anything of
-a diff is run a person approves it, by the command that `show` names; you cannot.
+take minutes to hours: `start` and `judge` return at once with an id, and `show` says how it stands. A person approves
+a diff before it is trained, by the command that `show` names; you cannot. (A model that writes one may try ten steps of
+it in the sandbox before.)
 """
+Count = Annotated[int, Field(ge=0)]
+Dollars = Annotated[float, Field(ge=0)]
 _Asked = ParamSpec("_Asked")
 _Answered = TypeVar("_Answered")
 
@@ -76,17 +82,32 @@ class Tools:
 
     def __init__(self, home: Home) -> None:
         self._home = home
+        self._drivers: list[subprocess.Popen[bytes]] = []
 
-    def start(self, idea: str, researcher: str = "", preset: str = "", max_versions: int = 0, max_runs: int = 0) -> Any:
-        """Start a session on an idea in words; it plans, writes and reviews the change, and waits for a person."""
+    def start(
+        self,
+        idea: str,
+        researcher: str = "",
+        preset: str = "",
+        max_versions: Count = 0,
+        max_runs: Count = 0,
+        max_usd: Dollars = 0.0,
+        max_tokens: Count = 0,
+    ) -> Any:
+        """Start a session on an idea in words; it plans, writes and reviews the change, and waits for a person.
+
+        0 is the target's own limit. A model that costs money needs one: max_usd or max_tokens.
+        """
         from agents.researchers import open_researcher
 
-        target = load_committed_target(self._home.workspace, self._home.workspace.head())
-        options = self._options(preset, max_versions, max_runs)
-        answers = open_researcher(researcher_of(researcher or None, target, options))
-        return self._begun(start_session(self._home, idea, answers, options))
+        options = self._options(preset, max_versions, max_runs, max_usd, max_tokens)
+        name = researcher_of(researcher or None, self._target, options)
+        budget = options.budget
+        if name == "claude" and budget.max_usd is None and budget.max_tokens is None:
+            raise UsageError("A model is asked only within a limit: give max_usd or max_tokens.")
+        return self._begun(start_session(self._home, idea, open_researcher(name), options))
 
-    def judge(self, diff: str, flags: str, title: str = "", preset: str = "", max_runs: int = 0) -> Any:
+    def judge(self, diff: str, flags: str, title: str = "", preset: str = "", max_runs: Count = 0) -> Any:
         """Have your own diff judged: `flags` turn it on, as in "--smear true"; an empty diff gives flags new values."""
         from agents.brought import plan_of
         from agents.researchers.nobody import Nobody
@@ -131,16 +152,23 @@ class Tools:
 
         return {"ideas": remembered(self._home, words or [])}
 
-    def _options(self, preset: str, max_versions: int, max_runs: int) -> Options:
+    @property
+    def _target(self) -> Target:
+        return load_committed_target(self._home.workspace, self._home.workspace.head())
+
+    def _options(
+        self, preset: str, max_versions: int, max_runs: int, max_usd: float = 0.0, max_tokens: int = 0
+    ) -> Options:
         """The target's defaults, but that no diff approves itself."""
-        target = load_committed_target(self._home.workspace, self._home.workspace.head())
         return options_of(
-            target.start.model_copy(update={"turbo": False}),
+            self._target.start.model_copy(update={"turbo": False}),
             preset=preset or None,
             train_tokens=None,
             max_versions=max_versions or None,
             max_runs=max_runs or None,
             max_hours=None,
+            max_usd=max_usd or None,
+            max_tokens=max_tokens or None,
             minimum_effect=None,
             confidence=None,
             workers=None,
@@ -153,7 +181,8 @@ class Tools:
         name = opened.session.id
         command = [sys.executable, "-m", "agents.cli", "resume", name, "--target", str(self._home.target)]
         with (opened.folder / "drive.log").open("wb") as log:
-            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            driver = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        self._drivers = [other for other in (*self._drivers, driver) if other.poll() is None]
         return {"session": name, "next": "show says how it stands"}
 
     def _next(self, opened: Opened) -> dict[str, str]:

@@ -155,12 +155,12 @@ class Home:
         file = self.folder / "sessions" / name / "session.json"
         try:
             return Opened(self, Session.model_validate_json(file.read_bytes()))
-        except OSError:
+        except ValidationError:
+            raise SessionError(f"Session {name!r} cannot be read: {file} is damaged, or of another version.") from None
+        except (OSError, ValueError):  # a name with a NUL is a ValueError
             raise SessionError(
                 f"There is no session {name!r} in {self.folder}: circle list shows what there is."
             ) from None
-        except ValidationError:
-            raise SessionError(f"Session {name!r} cannot be read: {file} is damaged, or of another version.") from None
 
     def tried(self, tree: str, preset: str, train_tokens: int) -> tuple[Tried, ...]:
         """Return what earlier sessions tried on the same training code and at the same scale, oldest first."""

@@ -30,7 +30,7 @@ NAMES = (
     "experiment-analyzer",
     "idea-revisor",
 )
-_NONCE, _LONGEST_LINE = 16, 100_000
+_NONCE, _LONGEST_LINE, _LONGEST_PAGE = 16, 100_000, 60_000
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ def instructions(name: str, target: Path) -> str:
     """Return what a model is told of a skill: the page's body, the pages below it that it names, and other skills."""
     found = discover(target)
     skill = next(skill for skill in found if skill.name == name)
-    body = skill.file.read_text(encoding="utf-8").split("---", 2)[2].strip()
+    _, body = _page(skill.file)
     pages = sorted(skill.file.parent.glob("references/*.md"))
     named = [page for page in pages if f"references/{page.name}" in body]
-    parts = [body, *(f"# references/{page.name}\n\n{page.read_text(encoding='utf-8').strip()}" for page in named)]
+    parts = [body, *(f"# references/{page.name}\n\n{_text(page).strip()}" for page in named)]
     if added := [other for other in found if other.name not in NAMES]:
         lines = (f"- skills/{other.name}/SKILL.md: {other.description}" for other in added)
         parts.append("\n".join(["# Further skills of this repository, to be read where they help", "", *lines]))
@@ -100,11 +100,33 @@ def _data(nonce: str, text: str) -> str:
 def _skill(name: str, target: Path | None) -> Skill:
     own = target / "skills" / name / "SKILL.md" if target else None
     file, origin = (own, "target") if own and own.is_file() else (data_folder("skills") / name / "SKILL.md", "circle")
-    head = file.read_text(encoding="utf-8").split("---")
-    fields = dict(line.partition(":")[::2] for line in head[1].splitlines() if ":" in line) if len(head) > 2 else {}
+    fields, _ = _page(file)
     if "description" not in fields:
         raise TargetError(f"{file} has no front matter with a name and a description.")
-    return Skill(name=name, description=fields["description"].strip(), file=file, origin=origin)
+    if fields.get("name", name) != name:
+        raise TargetError(f"{file}: its name is {fields['name']!r}, and its folder's {name!r}: they must be the same.")
+    return Skill(name=name, description=fields["description"], file=file, origin=origin)
+
+
+def _page(file: Path) -> tuple[dict[str, str], str]:
+    """Return the front matter's fields of a page, and the body below it."""
+    lines = _text(file).split("\n")
+    marks = [number for number, line in enumerate(lines) if line.rstrip() == "---"]
+    if len(marks) < 2 or marks[0] != 0:
+        return {}, "\n".join(lines).strip()
+    pairs = (line.partition(":")[::2] for line in lines[1 : marks[1]] if ":" in line)
+    return {name.strip(): value.strip() for name, value in pairs}, "\n".join(lines[marks[1] + 1 :]).strip()
+
+
+def _text(file: Path) -> str:
+    """Return a page's text; raise TargetError if it is none, or longer than any instructions."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TargetError(f"{file} cannot be read: {error}.") from error
+    if len(text) > _LONGEST_PAGE:
+        raise TargetError(f"{file} has {len(text):,} characters: a skill's page has {_LONGEST_PAGE:,} at most.")
+    return text
 
 
 @cache

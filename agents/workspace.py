@@ -349,8 +349,8 @@ def _write_files(repo: Repo, tree: str, folder: Path) -> None:
     with tarfile.open(fileobj=BytesIO(_bytes(repo, "archive", "--format=tar", tree))) as tar:
         try:
             tar.extractall(folder, filter="data")
-        except OSError as error:
-            raise TargetError(f"The commit has a file that cannot be written here: {error.strerror}.") from error
+        except (OSError, tarfile.TarError) as error:
+            raise TargetError(f"The commit has a file that cannot be written here: {error}.") from error
 
 
 def _bytes(repo: Repo, command: str, *arguments: str) -> bytes:

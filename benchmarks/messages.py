@@ -104,7 +104,8 @@ class MessagesServer:
         written = read = 0
         prefix, seen = hashlib.sha256(_bytes(request.get("tools", []))), 0
         counted = len(_bytes(request.get("tools", [])))
-        for block in request.get("system", []):
+        system = request.get("system", [])
+        for block in [{"text": system}] if isinstance(system, str) else system:
             body = {name: value for name, value in block.items() if name != "cache_control"}
             prefix.update(_bytes(body))
             counted += len(_bytes(body))
@@ -167,7 +168,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, code: int, body: dict[str, Any], headers: dict[str, str]) -> None:
         content = json.dumps(body).encode()
         self.send_response(code)
-        for name, value in {"content-type": "application/json", "content-length": str(len(content)), **headers}.items():
+        about = {"content-type": "application/json", "content-length": str(len(content)), "connection": "close"}
+        for name, value in {**about, **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
@@ -175,7 +177,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _begin(self, kind: str, *, chunked: bool = False) -> None:
         self.send_response(200)
         self.send_header("content-type", kind)
-        self.send_header(*(("transfer-encoding", "chunked") if chunked else ("connection", "close")))
+        self.send_header("connection", "close")
+        if chunked:
+            self.send_header("transfer-encoding", "chunked")
         self.end_headers()
 
     def _stream(self, server: MessagesServer, request: Request, says: Says) -> None:
@@ -190,7 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if says.chunked:
             self.wfile.write(b"0\r\n\r\n")
-        server.bill.append(usage | {"output_tokens": _output_tokens(says)})
+        server.bill.append(usage | {"output_tokens": _output_tokens(says, request)})
 
     def _event(self, event: dict[str, Any], chunked: bool) -> None:
         line = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
@@ -209,7 +213,7 @@ def _events(request: Request, says: Says, usage: dict[str, int]) -> Iterator[dic
             yield {"type": "content_block_delta", "index": index, "delta": delta}
         yield {"type": "content_block_stop", "index": index}
     ended = {"stop_reason": says.stopped, "stop_sequence": None}
-    yield {"type": "message_delta", "delta": ended, "usage": {"output_tokens": _output_tokens(says)}}
+    yield {"type": "message_delta", "delta": ended, "usage": {"output_tokens": _output_tokens(says, request)}}
     yield {"type": "message_stop"}
 
 
@@ -230,8 +234,8 @@ def _parts(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]
     return block | {"input": {}}, [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
 
 
-def _output_tokens(says: Says) -> int:
-    return max(1, len(_bytes(says.content)) // 4)
+def _output_tokens(says: Says, request: Request) -> int:
+    return min(max(1, len(_bytes(says.content)) // 4), int(request["max_tokens"]))
 
 
 def _bytes(body: Any) -> bytes:

@@ -13,11 +13,13 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from agents.researchers.claude.prices import cost
+from agents.researchers.claude.stream import LONGEST
+from agents.researchers.claude.tools import EDITOR
 from agents.settings import Price
 from benchmarks.messages import Answer, MessagesServer, Raw, Request, Says, Status, text, use
 from benchmarks.verdict import table
@@ -60,6 +62,29 @@ def cut(**how: Any) -> Says:
     return text(json.dumps(DEAD) * 4, **how)
 
 
+def bare_stream(words: str, stopped: str, *, start: bool = True, tool: bool = False) -> Raw:
+    """A stream as careless servers send it: no usage, and no event that only opens or closes something."""
+    delta: dict[str, Any] = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": words}}
+    call: dict[str, Any] = {
+        "type": "content_block_start",
+        "index": 0,
+        "content_block": {"type": "tool_use", "id": "t", "input": {}},
+    }
+    begun = [{"type": "message_start", "message": {"role": "assistant"}}] if start else []
+    events = [*begun, call if tool else delta, {"type": "message_delta", "delta": {"stop_reason": stopped}}]
+    body = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
+    return Raw(body.encode(), "text/event-stream")
+
+
+DRAFT: dict[str, Any] = DEAD | {"title": "A draft"}
+_MESSAGE: dict[str, Any] = {
+    "type": "message",
+    "content": [{"type": "text", "text": json.dumps(DEAD)}],
+    "stop_reason": "end_turn",
+    "usage": {"input_tokens": 100, "output_tokens": 10},
+}
+WHOLE = Raw(json.dumps(_MESSAGE).encode(), "application/json")
+ECHO = Status(400, "Extra inputs are not permitted: thinking; input was {'output_config': …, 'cache_control': …}")
 BAD = text('{"title": "A plan without the rest"}')
 OVERLOADED = Status(529, "Overloaded")
 SPENT = Status(429, "limit", {"details": {"error_code": "enforced_spend_limit_reached"}})
@@ -81,6 +106,19 @@ CASES = (
     Case("no adaptive thinking", (Status(400, "thinking.type: adaptive is not supported"),), more_requests=1),
     Case("no caching", (Status(422, "cache_control is unknown"),), more_requests=1),
     Case("prose in place of JSON", (text("I think that the batch should be larger."),), more_requests=1),
+    Case("a whole reply that is not streamed", (WHOLE,)),
+    Case("a whole reply without a usage", (replace(WHOLE, body=WHOLE.body.replace(b'"usage"', b'"used"')),)),
+    Case("a stream without a usage, by another's words", (bare_stream(json.dumps(DEAD), "stop"),)),
+    Case("a stream without its beginnings", (bare_stream(json.dumps(DEAD), "end_turn", start=False),)),
+    Case("a call without a tool's name", (bare_stream("", "tool_use", tool=True),), more_requests=1),
+    Case("a command that is a list", (use(EDITOR, command=["view"], path="x"),), more_requests=1),
+    Case("a path of 300 characters", (use(EDITOR, command="view", path="x" * 300),), more_requests=1),
+    Case("JSON of 3000 levels", (text('{"a":' * 3000),), more_requests=1),
+    Case("a draft that was thought aloud", (text(f"<think>{json.dumps(DRAFT)}</think>{json.dumps(DEAD)}"),)),
+    Case("500 for what it cannot do", (Status(500, "tools param requires --jinja flag"),), more_requests=1),
+    Case("a refusal that repeats the request", (ECHO,) * 2, more_requests=2),
+    Case("instructions in one string alone", (Status(400, "system: Input should be a valid string"),), more_requests=1),
+    Case("a date to wait for", (Status(429, "later", headers={"retry-after": "Thu, 01 Jan 2026 00:00:00 GMT"}),)),
     Case("a spend limit", (SPENT,), "paused, then as undisturbed", "before you do something"),
     Case("a wrong key", (Status(401, "invalid x-api-key"),), "paused, then as undisturbed", "401: invalid"),
     Case("no credit", (Status(400, "Your credit balance is too low"),), "paused, then as undisturbed", "credit"),
@@ -100,6 +138,12 @@ CASES = (
     ),
     Case("an unknown reason to stop", (text("{}", stop_reason="paws"),), "concluded with the reason", "'paws'"),
     Case("a reply of 10 MB", (text("a" * 10_000_000),), "concluded with the reason", "does not end"),
+    Case(
+        "a limit above the model's own",
+        (Status(400, "max_tokens: 8000 > 4096, which is the maximum"),),
+        "concluded with the reason",
+        "8000 > 4096",
+    ),
     Case("a prompt that is too long", (Status(400, "prompt is too long"),), "concluded with the reason", "too long"),
     Case("an unknown model", (Status(404, "model: priced"),), "an error in a sentence", "refuses the request: 404"),
 )
@@ -120,9 +164,14 @@ class Outcome:
     @property
     def overbooked(self) -> bool:
         """Whether a call broke off after it began, so that it counts with its worst case."""
-        broken = (answer for answer in self.answered if isinstance(answer, Says))
-        silent = any(isinstance(answer, Raw) and answer.silent for answer in self.answered)
-        return silent or any(answer.cut or answer.error or len(str(answer.content)) > 8e6 for answer in broken)
+        return any(broke_off(answer) for answer in self.answered)
+
+
+def broke_off(answer: Answer) -> bool:
+    """Whether an answer is none that the server bills here: what it used is not known, so its worst case counts."""
+    if isinstance(answer, Says):
+        return answer.cut or bool(answer.error) or len(str(answer.content)) > LONGEST
+    return isinstance(answer, Raw)
 
 
 @contextmanager

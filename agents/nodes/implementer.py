@@ -63,7 +63,10 @@ def implementer(state: State, runtime: Runtime[Context]) -> State:
 
 
 def _desk(state: State, context: Context, version: Version) -> Callable[[], Desk] | None:
-    """A desk with the base commit's files, or those of the attempt that is to be repaired."""
+    """A desk with the base commit's files, or those of the attempt that is to be repaired.
+
+    Without a sandbox nothing of it is run before a person has approved it.
+    """
     if context.desk is None:
         return None
     session, floor = context.session, baseline_of(state)
@@ -73,7 +76,8 @@ def _desk(state: State, context: Context, version: Version) -> Callable[[], Desk
     start = version.patch.commit if version.patch else session.base
     flags = switched(session.standing, version.plan.flags)
     short_run = Order("experiment", "check", first.seed, start, tokens, flags=flags)
-    return partial(context.desk, version.plan, start, short_run)
+    protected = session.sandbox != "none" or session.turbo
+    return partial(context.desk, version.plan, start, short_run if protected else None)
 
 
 def _logs(context: Context, version: Version) -> list[str]:

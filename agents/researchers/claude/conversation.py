@@ -7,7 +7,7 @@ server refuses or ignores is done without from then on: structured output, then 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -78,8 +78,9 @@ class Conversation:
             try:
                 return self.server.send(self._request(dialect, reply))
             except Unsupported as unsupported:
-                simpler = dialect.without(unsupported.feature)
-                if simpler == dialect:
+                without = (dialect.without(feature) for feature in unsupported.features)
+                simpler = next((other for other in without if other != dialect), None)
+                if simpler is None:
                     raise Unanswered(f"The server refuses the request: {unsupported}.") from unsupported
                 self.spoken.dialect = simpler
                 if dialect.tools and not simpler.tools and self.toolbox.writes:
@@ -94,10 +95,12 @@ class Conversation:
             "system": [{"type": "text", "text": text} for text in self._instructions(dialect, reply)],
             "messages": self.messages,
         }
-        if dialect.caching:
+        if not dialect.blocks:
+            request["system"] = "\n\n".join(block["text"] for block in request["system"])
+        elif dialect.caching:
             for block in request["system"][: len(self.system)]:
                 block["cache_control"] = {"type": "ephemeral", "ttl": "1h"}
-            if tools:
+            if tools and dialect.caching:
                 request["cache_control"] = {"type": "ephemeral"}
         if dialect.thinking and dialect.replies != "tool":
             request["thinking"] = {"type": "adaptive"}
@@ -124,25 +127,27 @@ class Conversation:
         calls = [block for block in content if block["type"] == "tool_use"]
         given = next((call for call in calls if call["name"] == _REPLY), None)
         if given is not None:
-            return self._validated(reply, lambda: given["input"], calls)
+            return self._validated(reply, [given["input"]], calls)
         if calls:
             self.messages.append({"role": "user", "content": [self._used(call) for call in calls]})
             return None
         text = "".join(block["text"] for block in content if block["type"] == "text")
-        if self.spoken.dialect.replies != "text" and not holds_an_object(text):
+        found = objects(text)
+        if self.spoken.dialect.replies != "text" and not found:
             self.spoken.dialect = self.spoken.dialect.lower()
             self._say("The reply is no JSON object. Give it again, in the form that is asked for.")
             return None
-        return self._validated(reply, lambda: _object(text), [])
+        return self._validated(reply, found, [])
 
-    def _validated(self, reply: type[Reply], body: Callable[[], Any], calls: list[Block]) -> Reply | None:
-        try:
-            return reply.model_validate(body())
-        except ValidationError as error:
-            problems = [f"{'.'.join(map(str, one['loc'])) or 'the reply'}: {one['msg']}" for one in error.errors()[:5]]
-            problem = plain("; ".join(problems), 1000)
-        except ValueError as error:
-            problem = plain(str(error), 300)
+    def _validated(self, reply: type[Reply], bodies: list[Any], calls: list[Block]) -> Reply | None:
+        """Return the first of these that is valid, or None after saying what is wrong with the first."""
+        problems: list[str] = []
+        for body in bodies:
+            try:
+                return reply.model_validate(body)
+            except ValidationError as error:
+                problems.append("; ".join(_problem(one) for one in error.errors()[:5]))
+        problem = plain(problems[0], 1000) if problems else "it holds no JSON object"
         self._repairs += 1
         if self._repairs > _REPAIRS:
             raise Unanswered(f"The model gave no valid {reply.__name__} for {self.subject}, asked 3 times: {problem}.")
@@ -179,29 +184,24 @@ def _sendable(content: list[Block]) -> list[Block]:
     return [block for block in kept if block.get("type") != "text" or block["text"]] or [{"type": "text", "text": "…"}]
 
 
-def holds_an_object(text: str) -> bool:
-    """Whether there is a JSON object in a text."""
-    try:
-        _object(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _object(text: str) -> dict[str, Any]:
-    """Return the first JSON object in a text; raise ValueError if there is none."""
-    decoder = json.JSONDecoder()
+def objects(text: str) -> list[dict[str, Any]]:
+    """Return the JSON objects in a text, in order, but for those that were only thought aloud."""
+    decoder, found = json.JSONDecoder(), []
+    text = re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL)
     start = text.find("{")
     while start != -1:
         try:
-            found, _ = decoder.raw_decode(text, start)
-        except json.JSONDecodeError:
-            start = text.find("{", start + 1)
-            continue
-        if isinstance(found, dict):
-            return found
-        break
-    raise ValueError("it holds no JSON object")
+            body, end = decoder.raw_decode(text, start)
+        except (json.JSONDecodeError, RecursionError):
+            body, end = None, start + 1
+        if isinstance(body, dict):
+            found.append(body)
+        start = text.find("{", end)
+    return found
+
+
+def _problem(error: Any) -> str:
+    return f"{'.'.join(map(str, error['loc'])) or 'the reply'}: {error['msg']}"
 
 
 @cache

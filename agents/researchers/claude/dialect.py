@@ -14,6 +14,7 @@ class Dialect(Record):
 
     A typed reply is asked for as a structured output (`schema`), as the input of a tool that must be called (`tool`),
     or as JSON in the text. `editor` is Anthropic's own tool type; without it the same tool is described by its schema.
+    Without `blocks` the instructions are one string.
     """
 
     replies: Replies = "schema"
@@ -21,6 +22,7 @@ class Dialect(Record):
     editor: bool = True
     thinking: bool = True
     caching: bool = True
+    blocks: bool = True
 
     def without(self, feature: str) -> Dialect:
         """Return the dialect that does without what a server refused; the same one if it uses no such thing."""

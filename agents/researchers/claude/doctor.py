@@ -9,9 +9,11 @@ from typing import Any
 
 from agents.errors import CircleError
 from agents.plain_text import plain
-from agents.researchers.claude.conversation import holds_an_object
+from agents.researchers.claude.conversation import objects
 from agents.researchers.claude.dialect import Dialect
-from agents.researchers.claude.server import HOME, address, connect
+from agents.researchers.claude.faults import Fault
+from agents.researchers.claude.prices import FREE
+from agents.researchers.claude.server import HOME, address, connect, counted_tokens, sent, shown_address
 from agents.settings import Model
 
 _SCHEMA = {
@@ -29,27 +31,30 @@ def described(model: Model) -> str:
     """Return what the server can do, in words; raise CircleError if no model answers there."""
     import anthropic
 
+    where = f"{model.name} at {shown_address()}"
     try:
         client = connect(model.silence_seconds)
-        counts = _counts(client, model.name)
-        if address() == HOME:
-            if not counts:
-                raise CircleError(f"{HOME} did not count the tokens of a request to {model.name}: check key and name.")
-            return f"{model.name} at {HOME}: {Dialect().described}; it counts tokens"
-        schema, tool, caches = (_tries(client, model.name, **extra) for extra in _questions())
     except anthropic.AnthropicError as error:
-        raise CircleError(f"{model.name} at {address()} does not answer: {plain(str(error), 200)}.") from error
+        raise CircleError(f"{where} cannot be asked: {plain(str(error), 200)}.") from error
+    counts = counted_tokens(client, {"model": model.name, "messages": _ASKED}) is not None
+    if address() == HOME:
+        if not counts:
+            raise CircleError(f"{where} did not count the tokens of a request: check the key and the model's name.")
+        return f"{where}: {Dialect().described}; it counts tokens"
+    replies = [_tries(client, model.name, **extra) for extra in _questions()]
+    schema, tool, caches = ([] if isinstance(reply, Fault) else reply["content"] for reply in replies)
+    failed = [reply for reply in replies if isinstance(reply, Fault)]
+    if len(failed) == len(replies):
+        raise CircleError(f"{where} does not answer: {failed[0].text}.")
     dialect = Dialect(
         replies="schema" if _json(schema) else "tool" if _uses_tool(tool) else "text",
-        tools=tool is not None,
+        tools=not isinstance(replies[1], Fault),
         editor=False,
-        caching=caches is not None,
+        caching=bool(caches),
     )
-    if schema is None and tool is None and caches is None:
-        raise CircleError(f"{model.name} at {address()} refuses every request.")
     counted = "counts tokens" if counts else "does not count tokens: a request's bytes bound them"
-    cached = "it reports a cache" if _caches(caches) else "it reports no cache"
-    return f"{model.name} at {address()}: {dialect.described}; it {counted}; {cached}"
+    cached = "it reports a cache" if _caches(replies[2]) else "it reports no cache"
+    return f"{where}: {dialect.described}; it {counted}; {cached}"
 
 
 def _questions() -> list[dict[str, Any]]:
@@ -62,35 +67,23 @@ def _questions() -> list[dict[str, Any]]:
     ]
 
 
-def _tries(client: Any, model: str, **extra: Any) -> Any:
-    """The whole reply to a short question, or None where the server refuses it."""
-    import anthropic
-
-    try:
-        with client.messages.stream(model=model, max_tokens=_MOST_TOKENS, messages=_ASKED, **extra) as stream:
-            return stream.get_final_message()
-    except (anthropic.BadRequestError, anthropic.UnprocessableEntityError):
-        return None
+def _tries(client: Any, model: str, **extra: Any) -> dict[str, Any] | Fault:
+    """The whole reply to a short question, or why there is none; a connection may break once."""
+    request = {"model": model, "max_tokens": _MOST_TOKENS, "messages": _ASKED, **extra}
+    ended, _ = sent(client, request, FREE)
+    if ended.get("fault", {}).get("kind") == "again":
+        ended, _ = sent(client, request, FREE)
+    return ended["message"] if "message" in ended else Fault.model_validate(ended["fault"])
 
 
-def _counts(client: Any, model: str) -> bool:
-    import anthropic
-
-    try:
-        return isinstance(client.messages.count_tokens(model=model, messages=_ASKED).input_tokens, int)
-    except anthropic.APIStatusError:
-        return False
+def _json(content: list[dict[str, Any]]) -> bool:
+    return bool(objects("".join(block["text"] for block in content if block["type"] == "text")))
 
 
-def _json(message: Any) -> bool:
-    words = (block.text for block in message.content if block.type == "text") if message else ()
-    return holds_an_object("".join(words))
+def _uses_tool(content: list[dict[str, Any]]) -> bool:
+    return any(block["type"] == "tool_use" for block in content)
 
 
-def _uses_tool(message: Any) -> bool:
-    return message is not None and any(block.type == "tool_use" for block in message.content)
-
-
-def _caches(message: Any) -> bool:
-    usage = message.usage if message else None
-    return bool(usage and (usage.cache_creation_input_tokens or usage.cache_read_input_tokens))
+def _caches(reply: dict[str, Any] | Fault) -> bool:
+    usage = {} if isinstance(reply, Fault) else reply["usage"]
+    return any(usage.get(f"cache_{what}_input_tokens") for what in ("creation", "read"))

@@ -10,8 +10,11 @@ too long     the request, or the reply, is longer than the model or we can take
 
 from __future__ import annotations
 
+import os
 import random
 import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Literal
 
 from agents.plain_text import plain
@@ -24,7 +27,10 @@ Kind = Literal["again", "pause", "unsupported", "broken", "failed", "too long"]
 LONGEST_PAUSE = 60.0
 _TOLD = 300
 _MONEY = re.compile(r"spend|credit|billing|payment|quota", re.IGNORECASE)
-_TOO_LONG = re.compile(r"too long|too large|context (window|length)|maximum context|exceed\w* .*tokens", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    r"too long|too large|context (window|length)|maximum context|exceed\w* .*tokens|max_tokens: \d+ >|maximum allowed",
+    re.IGNORECASE,
+)
 _FEATURES = {
     "schema": r"output_config|output_format|json_schema|structured",
     "thinking": r"thinking",
@@ -32,6 +38,7 @@ _FEATURES = {
     "editor": r"text_editor|tools?\W+\d+\W+(type|input_schema)|input_schema",
     "forced": r"tool_choice",
     "tools": r"tool",
+    "blocks": r"system",
 }
 """What a request may do without, and the words by which a server that refuses it is recognised, in this order."""
 
@@ -41,25 +48,34 @@ class Fault(Record):
 
     kind: Kind
     text: str
-    feature: str = ""
+    features: tuple[str, ...] = ()
     retry_after: float | None = None
 
 
-def status_fault(error: anthropic.APIStatusError) -> Fault:
-    """Return what an answer with an error status means."""
-    status, text = error.status_code, plain(f"{error.status_code}: {_words(error).rstrip('.')}", _TOLD)
+def status_fault(error: anthropic.APIStatusError, *, own_server: bool = False) -> Fault:
+    """Return what an answer with an error status means; a server of one's own says 500 of what it cannot do, too."""
+    status, text = error.status_code, without_secrets(plain(f"{error.status_code}: {_words(error).rstrip('.')}", _TOLD))
     after = _seconds(error.response.headers.get("retry-after"))
-    if status in (401, 402, 403) or (status in (400, 429) and after is None and _MONEY.search(_whole(error))):
+    whole = f"{error.body or ''} {error.message}"
+    if status in (401, 402, 403) or (status in (400, 429) and after is None and _MONEY.search(whole)):
         return Fault(kind="pause", text=text)
-    if status in (408, 409, 429) or status >= 500 or status < 400:
-        return Fault(kind="again", text=text, retry_after=after)
     if status == 413 or (status in (400, 422) and _TOO_LONG.search(_words(error))):
         return Fault(kind="too long", text=text)
-    if status in (400, 422):
-        for feature, words in _FEATURES.items():
-            if re.search(words, _whole(error), re.IGNORECASE):
-                return Fault(kind="unsupported", text=text, feature=feature)
+    if status in (400, 422) or (own_server and status in (500, 501)):
+        found = tuple(feature for feature, words in _FEATURES.items() if re.search(words, whole, re.IGNORECASE))
+        if found:
+            return Fault(kind="unsupported", text=text, features=found)
+    if status in (408, 409, 429) or status >= 500 or status < 400:
+        return Fault(kind="again", text=text, retry_after=after)
     return Fault(kind="failed", text=text)
+
+
+def without_secrets(text: str) -> str:
+    """Return a server's words without a key that it repeats."""
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"):
+        if secret := os.environ.get(name):
+            text = text.replace(secret, "…")
+    return text
 
 
 def pause_before(attempt: int, fault: Fault, backoff: float) -> float:
@@ -78,12 +94,15 @@ def _words(error: anthropic.APIStatusError) -> str:
     return str(words or error.message)
 
 
-def _whole(error: anthropic.APIStatusError) -> str:
-    return f"{error.body or ''} {error.message}"
-
-
 def _seconds(header: str | None) -> float | None:
+    """The seconds of a retry-after: a number, or a date."""
+    if not header:
+        return None
     try:
-        return max(0.0, float(header)) if header else None
+        return max(0.0, float(header))
     except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
         return None

@@ -14,7 +14,7 @@ from agents.records import Usage
 from agents.settings import Model, Price
 
 _MILLION = 1_000_000
-_FREE = Price(input=0, output=0, cache_write=0, cache_read=0)
+FREE = Price(input=0, output=0, cache_write=0, cache_read=0)
 _OVERHEAD_TOKENS = 4_000
 """What a server may add to a request by itself: instructions for tools and for structured replies."""
 
@@ -31,7 +31,7 @@ def price_of(model: Model, server: str, *, limited: bool) -> Price:
     if found := table.get(re.sub(r"-\d{8}$", "", model.name)):
         return Price.model_validate(found)
     if is_own(server) and not limited and not model.name.startswith("claude"):
-        return _FREE
+        return FREE
     raise UsageError(
         f"What the model {model.name!r} costs is not known: put [model.prices.{model.name!r}] with input, output, "
         "cache_write and cache_read, in dollars a million tokens, into circle.toml."

@@ -6,6 +6,7 @@ are off; agents/researchers/claude/faults.py is the policy.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -13,37 +14,44 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from agents.errors import CircleError, Interrupted, Paused, Unanswered
 from agents.journal import Journal
 from agents.ledger import CALL, RESERVED, Ledger
+from agents.plain_text import plain
 from agents.ports import Reporter
 from agents.records import Usage, canonical, digest
 from agents.researchers.claude.faults import Fault, pause_before, status_fault
 from agents.researchers.claude.prices import cost, worst_case
+from agents.researchers.claude.stream import LONGEST, Message, TooLong, events
 from agents.settings import Model, Price
 
 if TYPE_CHECKING:
     import anthropic
 
 HOME = "https://api.anthropic.com"
-_LONGEST_REPLY = 8_000_000
-"""Characters of a streamed reply: far more than any model's largest, so that no server can fill the memory."""
-_LONGEST_CALL = 3600.0
+_LONGEST_CALL, _TOLD = 3600.0, 200
 _COUNTED_MARGIN, _BROKEN_REPLIES = 1.1, 2
 
 
 class Unsupported(Exception):
-    """The server refused a part of the request; it can do without `feature`."""
+    """The server refused a part of the request; `features` are what it may be about, likeliest first."""
 
-    def __init__(self, feature: str, text: str) -> None:
+    def __init__(self, features: tuple[str, ...], text: str) -> None:
         super().__init__(text)
-        self.feature = feature
+        self.features = features
 
 
 def address() -> str:
     """Return the server's address: ANTHROPIC_BASE_URL, else Anthropic's own."""
     return os.environ.get("ANTHROPIC_BASE_URL") or HOME
+
+
+def shown_address() -> str:
+    """Return the server's address as it may be told: without a name and a password in it."""
+    parts = urlsplit(address())
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def has_access() -> bool:
@@ -61,6 +69,18 @@ def connect(silence_seconds: float) -> anthropic.Anthropic:
     return anthropic.Anthropic(
         base_url=address(), max_retries=0, timeout=timeout, api_key="none" if keyless and address() != HOME else None
     )
+
+
+def counted_tokens(client: anthropic.Anthropic, asked: dict[str, Any]) -> int | None:
+    """Return the tokens of a request as the server counts them; None where it does not."""
+    import anthropic
+    import httpx2
+
+    try:
+        found = getattr(client.messages.count_tokens(**asked), "input_tokens", None)
+    except (anthropic.APIError, httpx2.HTTPError, ValueError):
+        return None
+    return found if isinstance(found, int) else None
 
 
 @dataclass
@@ -106,7 +126,7 @@ class Server:
         worst = self._worst(request)
         self.ledger.reserve(key, worst)
         self.report("asking", usage=self.ledger.total)
-        ended, usage = _sent(self._client, request, self.price)
+        ended, usage = sent(self._client, request, self.price)
         settled = self.ledger.settle(key, usage, ended)
         self.report("usage", usage=self.ledger.total)
         return settled
@@ -114,10 +134,10 @@ class Server:
     def _bear(self, fault: Fault, attempt: int, deadline: float, fresh: bool) -> None:
         """Do what a fault asks for; of one that is on record only what no time changes."""
         if fault.kind == "unsupported":
-            raise Unsupported(fault.feature, fault.text)
+            raise Unsupported(fault.features, fault.text)
         if not fresh:
             return
-        where = f"{self.model.name} at {address()}"
+        where = f"{self.model.name} at {shown_address()}"
         if fault.kind == "broken" and attempt < _BROKEN_REPLIES:
             return
         if fault.kind in ("too long", "broken"):
@@ -147,53 +167,64 @@ class Server:
         return worst
 
     def _counted(self, request: dict[str, Any]) -> int | None:
-        import anthropic
-
-        asked = {name: request[name] for name in ("model", "messages", "system", "tools") if name in request}
-        try:
-            tokens = self._client.messages.count_tokens(**asked).input_tokens
-        except anthropic.APIError:
-            tokens = None
-        self.counts_tokens = isinstance(tokens, int)
-        return round(tokens * _COUNTED_MARGIN) if isinstance(tokens, int) else None
+        names = ("model", "messages", "system", "tools")
+        asked: dict[str, Any] = {name: request[name] for name in names if name in request}
+        tokens = counted_tokens(self._client, asked)
+        self.counts_tokens = tokens is not None
+        return None if tokens is None else round(tokens * _COUNTED_MARGIN)
 
     @cached_property
     def _client(self) -> anthropic.Anthropic:
         return connect(self.model.silence_seconds)
 
 
-def _sent(client: anthropic.Anthropic, request: dict[str, Any], price: Price) -> tuple[dict[str, Any], Usage]:
+def sent(client: anthropic.Anthropic, request: dict[str, Any], price: Price) -> tuple[dict[str, Any], Usage]:
     """Send a request once; return the reply or the fault, and what it used.
 
-    A call that broke off after its start may have been charged to the end, so it counts with all that it could say.
+    A call that reached the server and broke off may have been charged to the end, so it counts with all that it could
+    use; so does what a reply's usage leaves out.
     """
     import anthropic
     import httpx2
 
-    start: dict[str, Any] | None = None
-    text = 0
-    ends = time.monotonic() + _LONGEST_CALL
-    most = {"output_tokens": request["max_tokens"]}
+    message, reached = Message(), True
     try:
-        with client.messages.stream(**request) as stream:
-            for event in stream:
-                if event.type == "message_start":
-                    start = event.message.usage.model_dump(mode="json") if event.message.usage else {}
-                text += len(event.model_dump_json()) if event.type == "content_block_delta" else 0
-                if text > _LONGEST_REPLY or time.monotonic() > ends:
-                    fault = Fault(kind="too long", text="the reply does not end")
-                    return {"fault": fault.model_dump()}, cost(price, (start or {}) | most)
-            message = stream.get_final_message().model_dump(mode="json") if start is not None else None
+        _receive(client, request, message)
+        body = message.body()
     except anthropic.APIStatusError as error:
-        fault = status_fault(error)
+        fault, reached = status_fault(error, own_server=address() != HOME), message.begun
     except (anthropic.APIError, httpx2.HTTPError) as error:
         fault = Fault(kind="again", text=f"the connection failed: {str(error).rstrip('.')}")
-        if start is None and isinstance(error, anthropic.APITimeoutError):
-            start = {"input_tokens": len(canonical(request).encode())}
-    except ValueError as error:
-        fault = Fault(kind="broken", text=f"the reply is none of the Messages API: {error}")
+        reached = not isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
+    except TooLong:
+        fault = Fault(kind="too long", text="the reply does not end")
+    except (ValueError, RecursionError) as error:
+        fault = Fault(kind="broken", text=f"the reply is none of the Messages API: {plain(str(error), _TOLD)}")
     else:
-        if message is not None and message.get("stop_reason"):
-            return {"message": message}, cost(price, message.get("usage") or {})
+        if body["stop_reason"]:
+            said = {"output_tokens": len(canonical(body["content"]))}
+            return {"message": body}, cost(price, _bounds(request) | said | message.usage)
         fault = Fault(kind="again", text="the stream was cut before its end")
-    return {"fault": fault.model_dump()}, Usage() if start is None else cost(price, start | most)
+    most = _bounds(request) | message.usage | {"output_tokens": request["max_tokens"]}
+    return {"fault": fault.model_dump()}, cost(price, most) if reached else Usage()
+
+
+def _receive(client: anthropic.Anthropic, request: dict[str, Any], message: Message) -> None:
+    """Take up what the server answers; a whole reply is taken where it does not stream."""
+    ends = time.monotonic() + _LONGEST_CALL
+    with client.messages.create(**request, stream=True) as stream:
+        kind = stream.response.headers.get("content-type", "")
+        if "json" in kind:
+            message.whole(json.loads(stream.response.read()[: 4 * LONGEST]))
+            return
+        if "event-stream" not in kind:
+            raise ValueError(f"its type is {kind!r}, not an event stream")
+        for event in events(stream):
+            message.add(event)
+            if time.monotonic() > ends:
+                raise TooLong
+
+
+def _bounds(request: dict[str, Any]) -> dict[str, int]:
+    """What a reply without a usage counts as: no token is shorter than a byte."""
+    return {"input_tokens": len(canonical(request).encode())}

@@ -86,9 +86,11 @@ class Toolbox:
     def call(self, name: str, arguments: Any) -> tuple[str, bool]:
         """Return what a call gives, and whether it is an error; nothing was done then."""
         self.calls += 1
-        known = {tool["name"]: tool for tool in self.definitions(editor=False)}
+        known = [str(tool["name"]) for tool in self.definitions(editor=False)]
         if name not in known:
             return f"There is no tool {plain(name, 60)!r}; there are: {', '.join(known) or 'none'}.", True
+        if isinstance(arguments, dict):
+            arguments = {key: value for key, value in arguments.items() if value is not None}
         try:
             return self._calls[name](arguments), False
         except ValidationError as error:
@@ -110,15 +112,15 @@ class Toolbox:
             "insert": lambda given: self._insert(_Insert.model_validate(given)),
         }
         command = arguments.get("command") if isinstance(arguments, dict) else None
-        if command not in commands:
-            raise EditRefused(f"There is no command {command!r}; there are: {', '.join(commands)}.")
+        if not isinstance(command, str) or command not in commands:
+            raise EditRefused(f"There is no command {plain(str(command), 60)!r}; there are: {', '.join(commands)}.")
         if command != "view" and not self.writes:
             raise EditRefused("Here the code is only read: it is written when the plan is implemented.")
         return commands[command](arguments)
 
     def _view(self, given: _View) -> str:
         desk = self._opened
-        folder = given.path.strip("./")
+        folder = "" if given.path in (".", "./", "") else given.path.removeprefix("./").rstrip("/")
         inside = [path for path in desk.files() if not folder or path.startswith(f"{folder}/")]
         if inside:
             marks = (f"{path}{'  (may be edited)' if desk.editable(path) else ''}" for path in inside)
@@ -147,13 +149,11 @@ class Toolbox:
         return f"Wrote {given.path}, {given.file_text.count(chr(10)) + 1} lines."
 
     def _insert(self, given: _Insert) -> str:
-        lines = self._opened.read(given.path).splitlines(keepends=True)
+        lines = self._opened.read(given.path).split("\n")
         if not 0 <= given.insert_line <= len(lines):
             raise EditRefused(f"{given.path} has {len(lines)} lines, so nothing can follow line {given.insert_line}.")
-        new = given.insert_text if given.insert_text.endswith("\n") else f"{given.insert_text}\n"
-        if given.insert_line and not lines[given.insert_line - 1].endswith("\n"):
-            lines[given.insert_line - 1] += "\n"
-        self._opened.write(given.path, "".join([*lines[: given.insert_line], new, *lines[given.insert_line :]]))
+        new = given.insert_text.removesuffix("\n").split("\n")
+        self._opened.write(given.path, "\n".join([*lines[: given.insert_line], *new, *lines[given.insert_line :]]))
         return f"Inserted after line {given.insert_line} of {given.path}."
 
     def _search(self, arguments: Any) -> str:
