@@ -7,7 +7,7 @@ IDEA ?= Let every token see its neighbours without attention
 .PHONY: run setup test test-all lint
 
 run: setup
-	$(CIRCLE) start --turbo "$(IDEA)"
+	$(CIRCLE) start --turbo --researcher catalogue "$(IDEA)"
 
 setup: $(VENV)/installed
 

@@ -221,8 +221,7 @@ def _parts(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]
     """A block as it starts empty, and what then fills it."""
     if block["type"] == "text":
         words = block["text"]
-        pieces = [words[start : start + 200] for start in range(0, len(words), 200)]
-        return {"type": "text", "text": ""}, [{"type": "text_delta", "text": piece} for piece in pieces]
+        return {"type": "text", "text": ""}, [{"type": "text_delta", "text": piece} for piece in _pieces(words)]
     if block["type"] == "thinking":
         deltas = [
             {"type": "thinking_delta", "thinking": block["thinking"]},
@@ -230,8 +229,12 @@ def _parts(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]
         ]
         return {"type": "thinking", "thinking": "", "signature": ""}, deltas
     words = json.dumps(block["input"])
-    pieces = [words[start : start + 200] for start in range(0, len(words), 200)]
-    return block | {"input": {}}, [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
+    return block | {"input": {}}, [{"type": "input_json_delta", "partial_json": piece} for piece in _pieces(words)]
+
+
+def _pieces(words: str) -> list[str]:
+    size = max(200, len(words) // 100)
+    return [words[start : start + size] for start in range(0, len(words), size)]
 
 
 def _output_tokens(says: Says, request: Request) -> int:

@@ -13,6 +13,19 @@ from agents.session import Home
 from tests.sessions import TARGETS, Reply, git
 
 
+@pytest.fixture(autouse=True)
+def _no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask nobody's model: a key in the environment of whoever runs the tests is theirs."""
+    for name in (
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_AUTH_TOKEN",
+        "ANTHROPIC_BASE_URL",
+        "CIRCLE_MODEL",
+        "CIRCLE_RESEARCHER",
+    ):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def plain(tmp_path: Path) -> Path:
     """Return a git repository with the target that trains in a tenth of a second."""

@@ -194,6 +194,7 @@ def test_a_killed_session_asks_nothing_twice(priced: Path, server: MessagesServe
     assert shown(priced, name)["spend"]["usd"] > billed(server)
 
 
+@pytest.mark.long
 def test_a_night_of_the_models_own_ideas_keeps_its_limit(priced: Path, server: MessagesServer) -> None:
     """Every session of a campaign draws on the same dollars."""
     lower = [LOWER | {"flags": [{"name": "rate", "default": 0.01, "value": 0.003 / n}]} for n in range(1, 9)]
@@ -210,6 +211,18 @@ def test_a_night_of_the_models_own_ideas_keeps_its_limit(priced: Path, server: M
     sessions = json.loads(circle(priced, "list", "--json").stdout)
     spent = sum(shown(priced, session["id"])["spend"]["usd"] for session in sessions)
     assert len(sessions) >= 2 and 0 < spent <= 0.5 and spent == pytest.approx(billed(server), abs=1e-9)
+
+
+def test_without_a_sandbox_nothing_runs_before_its_approval(priced: Path, server: MessagesServer) -> None:
+    """The model's own check is then the mechanical review alone; with --turbo the person has said that all may run."""
+    escape = LONGER.replace("configs.twice:\n", "configs.twice:\n        open('/tmp/escaped', 'w')\n")
+    writes = use(EDITOR, command="str_replace", path="model.py", old_str=STEP, new_str=escape)
+    server.answer = Model(plan=[TWICE], implement=[DECLARE, writes, use("check"), DONE], review=[PASSED])
+    command = ["start", "--no-sandbox", "--researcher", "claude", "Descend faster"]
+    ended = circle(priced, *command, ANTHROPIC_BASE_URL=server.url, ANTHROPIC_API_KEY="k")
+    assert ended.returncode == 4, ended.stderr
+    assert any("Nothing is run without a sandbox" in last(request) for request in server.requests)
+    assert "check experiment" not in ended.stderr
 
 
 def test_without_a_key_or_a_price_nothing_starts(plain: Path) -> None:
