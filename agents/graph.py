@@ -70,7 +70,7 @@ def after_review(state: State) -> str:
 
 
 def after_approval(state: State) -> str:
-    """Only what a person (or --turbo) approved is run."""
+    """Only what a person (or --turbo) approved is trained; a writer's own check of ten steps needs the sandbox."""
     decision = current(state).approval
     if decision and decision.decision == "approved":
         return "regression"
