@@ -112,6 +112,7 @@ CASES = (
     Case("a stream without its beginnings", (bare_stream(json.dumps(DEAD), "end_turn", start=False),)),
     Case("a call without a tool's name", (bare_stream("", "tool_use", tool=True),), more_requests=1),
     Case("a command that is a list", (use(EDITOR, command=["view"], path="x"),), more_requests=1),
+    Case("half of a pair of surrogates", (use(EDITOR, command="view", path="\ud83d"),), more_requests=1),
     Case("a path of 300 characters", (use(EDITOR, command="view", path="x" * 300),), more_requests=1),
     Case("JSON of 3000 levels", (text('{"a":' * 3000),), more_requests=1),
     Case("a draft that was thought aloud", (text(f"<think>{json.dumps(DRAFT)}</think>{json.dumps(DEAD)}"),)),

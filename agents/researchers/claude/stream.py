@@ -57,8 +57,10 @@ class Message:
         """Return the reply as the API's JSON; raise ValueError if a block of it cannot be used."""
         for index, pieces in self._inputs.items():
             self._blocks[index]["input"] = json.loads("".join(pieces) or "{}")
-        content = [block for _, block in sorted(self._blocks.items())]
+        content = [_encodable(block) for _, block in sorted(self._blocks.items())]
         for block in content:
+            if block.get("type") == "tool_use":
+                block.setdefault("input", {})
             needed = {"text": ("text",), "tool_use": ("id", "name")}.get(str(block.get("type")), ())
             if not isinstance(block.get("type"), str) or not all(isinstance(block.get(name), str) for name in needed):
                 raise ValueError("a block of it lacks what blocks of its type have")
@@ -92,6 +94,15 @@ def events(stream: Iterable[Any]) -> Iterable[dict[str, Any]]:
         found = event.model_dump(mode="json", warnings=False) if hasattr(event, "model_dump") else event
         if isinstance(found, dict):
             yield found
+
+
+def _encodable(value: Any) -> Any:
+    """Return JSON whose texts can be sent back: half of a surrogate pair cannot."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_encodable(name): _encodable(each) for name, each in value.items()}
+    return [_encodable(each) for each in value] if isinstance(value, list) else value
 
 
 def _dict(event: dict[str, Any], name: str) -> dict[str, Any]:
