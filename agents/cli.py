@@ -403,6 +403,55 @@ def replay(id_: ID, target: TargetOption = None, json_: JsonOption = False) -> N
 
 
 @app.command()
+def log(id_: ID, target: TargetOption = None, json_: JsonOption = False) -> None:
+    """List the steps of a session, numbered, and its family of forks."""
+    from agents.family import family, steps
+    from agents.printing import print_log
+
+    opened = home(target).find(id_)
+    found, relatives = steps(opened), family(home(target), opened)
+    if json_:
+        print(json.dumps({"id": id_, "steps": [step.model_dump() for step in found], "family": relatives}, indent=1))
+    else:
+        print_log(found, relatives, id_)
+
+
+@app.command()
+def fork(
+    id_: ID,
+    at: Annotated[int, typer.Option("--at", min=1, help="The step to go on from, as circle log numbers them.")],
+    idea: Annotated[str | None, typer.Option(help="Another idea.")] = None,
+    target: TargetOption = None,
+    researcher: ResearcherOption = None,
+    model: ModelOption = None,
+    max_versions: VersionsOption = None,
+    max_runs: RunsOption = None,
+    max_hours: HoursOption = None,
+    max_usd: DollarsOption = None,
+    max_tokens: ModelTokensOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Start a new session from a step of an old one, with another idea, researcher or budget; the old one stays."""
+    from agents.family import Changes
+    from agents.family import fork as fork_session
+    from agents.options import fork_changes
+
+    place, settings = committed_home(target)
+    opened = place.find(id_)
+    limits = {
+        "max_versions": max_versions,
+        "max_runs": max_runs,
+        "max_hours": max_hours,
+        "max_usd": max_usd,
+        "max_tokens": max_tokens,
+    }
+    changes: Changes = fork_changes(opened.session, settings, idea, researcher, model, limits)
+    made = fork_session(opened, at, changes)
+    print(f"session {made.session.id}", file=sys.stderr, flush=True)
+    _follow(made, json_)
+
+
+@app.command()
 def stop(id_: ID, target: TargetOption = None) -> None:
     """Ask a running session to stop at its next boundary."""
     opened = home(target).find(id_)

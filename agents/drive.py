@@ -85,7 +85,7 @@ def _run(opened: Opened, report: Reporter, answer: Approval | str | None) -> Non
             return
         journal = Journal(opened.folder / "journal.sqlite")
         context = _context(opened, journal, report, before.values.get("wall_seconds", 0.0))
-        step: Any = None if before.values else opened.first_state()
+        step: Any = None if before.values else opened.begin(graph, config)
         if answer is not None:
             body = answer if isinstance(answer, str) else answer.model_dump(mode="json")
             step = Command(resume=journal.once("answer", f"step {before.values['step']}", lambda: body))

@@ -127,7 +127,8 @@ def _timed(node: Callable[..., State]) -> Callable[..., Any]:
         number = state.get("step", 0) + 1
         moment = f"step {number}"
         used = context.usage(moment).model_dump(mode="json")
-        return {**update, "step": number, "wall_seconds": context.clock.elapsed(moment), "usage": used}
+        own: State = {"step": number, "node": node.__name__}
+        return {**update, **own, "wall_seconds": context.clock.elapsed(moment), "usage": used}
 
     step.__name__ = node.__name__
     return step

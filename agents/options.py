@@ -8,14 +8,15 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from agents.errors import CircleError, UsageError
 
 if TYPE_CHECKING:
-    from agents.records import Confidence, Plan
+    from agents.family import Changes
+    from agents.records import Confidence, Plan, Session
     from agents.session import Home, Options
     from agents.settings import Start, Target
 
@@ -175,6 +176,27 @@ def brought(home: Home, patch: Path | None, flags: str, ablations: list[str], ti
 
     text = _diff_text(patch)
     return text, plan_of(home, text, flags, title or flags, ablations)
+
+
+def fork_changes(
+    session: Session,
+    target: Target,
+    idea: str | None,
+    researcher: str | None,
+    model: str | None,
+    limits: dict[str, Any],
+) -> Changes:
+    """Return what a fork does differently; raise UsageError if its researcher could not answer."""
+    from agents.family import Changes
+    from agents.researchers import check_model, open_researcher
+
+    raised = {name: value for name, value in limits.items() if value is not None}
+    budget = session.budget.model_copy(update=raised)
+    name = researcher or session.researcher
+    asked = model or session.model or target.model.name
+    if name == "claude":
+        check_model(name, target.model.model_copy(update={"name": asked}), limited=budget.max_usd is not None)
+    return Changes(idea, open_researcher(name).name, asked if name == "claude" else "", budget)
 
 
 def _hexadecimal(secret: str | None) -> str | None:

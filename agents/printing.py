@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from agents.plain_text import plain
+
+if TYPE_CHECKING:
+    from agents.family import Step
 
 
 def print_session(shown: dict[str, Any]) -> None:
@@ -40,6 +44,17 @@ def print_session(shown: dict[str, Any]) -> None:
     if spend["model_calls"]:
         tokens = f"{spend['input_tokens']:,} tokens in and {spend['output_tokens']:,} out"
         print(f"model     {shown['model']}: {spend['model_calls']} calls, {tokens}, ${spend['usd']:.4f}")
+
+
+def print_log(steps: Sequence[Step], family: list[dict[str, Any]], name: str) -> None:
+    """Print a session's steps, and where it has forks, all of its family."""
+    for step in steps:
+        version = f"V{step.version}" if step.version else ""
+        print(f"{step.number:>4}  {step.node:<12} {version:<4} -> {step.next}")
+    for other in family if len(family) > 1 else ():
+        origin = f"from step {other['step']}" if other["parent"] else "the first"
+        mark = "  <- this one" if other["id"] == name else ""
+        print(f"{'    ' * other['depth']}{other['id']}  {other['status']:<17} {origin}{mark}")
 
 
 def print_ideas(found: list[dict[str, Any]], sought: bool) -> None:

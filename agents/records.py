@@ -494,11 +494,12 @@ class Session(Record):
     campaign the base may be an earlier win, whose flags are `standing`: on in both arms. Data and evaluation are then
     still those of `origin`, the commit of a person's; empty, it is the base itself. `floor_checked` says that the same
     night has measured the floor on record, or trained one of its runs again. `model` is what a researcher asks.
+    A fork began at `step` of the session `parent`. Where the target lies is no part of the session's state.
     """
 
     id: str
     idea: Idea
-    target: str
+    target: str = ""
     base: str
     researcher: str
     preset: str
@@ -521,6 +522,8 @@ class Session(Record):
     standing: tuple[Flag, ...] = ()
     floor_checked: bool = False
     model: str = ""
+    parent: str = ""
+    step: int = 0
 
     def tried_before(self, flags: tuple[Flag, ...]) -> Tried | None:
         """Return the newest failure of a version with these flags on other code, if there was one."""

@@ -49,7 +49,14 @@ def note(journal: Journal, found: Any) -> None:
     """Put on record how the state stands after a step, from a graph's snapshot: what a replay is compared with."""
     values = found.values
     if number := values.get("step"):
-        body = {"next": list(found.next), "sha256": digest(values), "state": {k: digest(v) for k, v in values.items()}}
+        state = {name: digest(value) for name, value in values.items()}
+        body = {
+            "node": values["node"],
+            "next": list(found.next),
+            "version": len(values.get("versions", [])),
+            "sha256": digest(values),
+            "state": state,
+        }
         journal.once("step", str(number), lambda: body)
 
 
@@ -127,7 +134,7 @@ def walk(opened: Opened, journal: Journal, report: Reporter = silent) -> Iterato
     Raises:
         SessionError: the session has no steps on record.
     """
-    recorded = journal.bodies("step")
+    recorded = {key: body for key, body in journal.bodies("step").items() if int(key) > opened.session.step}
     if not recorded:
         raise SessionError(
             f"Session {opened.session.id} has no steps on record: it is older than replays, or not begun."
@@ -135,9 +142,8 @@ def walk(opened: Opened, journal: Journal, report: Reporter = silent) -> Iterato
     tape = Tape(journal)
     context = _context(opened, tape, report)
     walked = _steps(opened, tape, context)
-    number, node = 0, "baseline"
     for key, then in recorded.items():
-        number = int(key)
+        number, node = int(key), then["node"]
         try:
             values, following = next(walked)
         except Diverged as diverged:
@@ -150,7 +156,6 @@ def walk(opened: Opened, journal: Journal, report: Reporter = silent) -> Iterato
         yield number, Divergence(step=number, node=node, what=difference) if difference else None
         if difference:
             return
-        node = (following or ("END",))[0]
 
 
 def _context(opened: Opened, tape: Tape, report: Reporter) -> Context:
@@ -178,8 +183,8 @@ def _steps(opened: Opened, tape: Tape, context: Context) -> Iterator[tuple[State
 
     graph = build_graph(InMemorySaver())
     config: Any = {"configurable": {"thread_id": opened.session.id}, "recursion_limit": _STEP_LIMIT}
-    step: Any = opened.first_state()
-    seen = 0
+    step: Any = opened.begin(graph, config)
+    seen = opened.session.step
     while True:
         for _ in graph.stream(step, config, context=context, durability="sync"):
             found = graph.get_state(config)

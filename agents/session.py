@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 
 Status = Literal["running", "awaiting_approval", "victory", "concluded", "stopped", "failed"]
 _STEP_LIMIT = 10_000
+FORK = "fork.json"
+"""Where a fork's folder keeps the state that it begins with, and the node that this state is after."""
 
 
 class Summary(Record):
@@ -246,7 +248,7 @@ def start(
     versions = [_brought(opened, *brought, author)] if brought else []
     opened.folder.mkdir(parents=True)
     (opened.folder / "versions.json").write_text(json.dumps(versions), encoding="utf-8")
-    _write(opened.folder / "session.json", session.model_dump_json(indent=1))
+    write(opened.folder / "session.json", session.model_dump_json(indent=1))
     return opened
 
 
@@ -277,6 +279,11 @@ def check_waiting(opened: Opened, sha256: str) -> None:
             f"The diff that waits has the SHA-256 {actual}, not {sha256}: look at it again with "
             f"circle diff {opened.session.id}."
         )
+
+
+def plain_session(session: Session) -> dict[str, Any]:
+    """Return a session as its state holds it: not where on this machine its target lies."""
+    return session.model_dump(mode="json", exclude={"target"})
 
 
 def _brought(opened: Opened, diff: str, plan: Plan, author: str | None) -> dict[str, Any]:
@@ -363,7 +370,15 @@ class Opened:
     def first_state(self) -> State:
         """Return the state that the graph starts with."""
         versions = json.loads((self.folder / "versions.json").read_text(encoding="utf-8"))
-        return {"session": self.session.model_dump(mode="json"), "versions": versions, "runs": {}}
+        return {"session": plain_session(self.session), "versions": versions, "runs": {}}
+
+    def begin(self, graph: CompiledStateGraph[Any, Any, Any, Any], config: Any) -> State | None:
+        """Return what the graph starts with; a fork's is put into its new thread first, and it goes on from there."""
+        if not self.session.parent:
+            return self.first_state()
+        forked = json.loads((self.folder / FORK).read_text(encoding="utf-8"))
+        graph.update_state(config, forked["values"], as_node=forked["node"])
+        return None
 
     @contextmanager
     def graph(self) -> Iterator[tuple[CompiledStateGraph[Any, Any, Any, Any], Any]]:
@@ -395,7 +410,7 @@ class Opened:
         tree = tree_of(self.home.workspace, target, session.base, session.standing)
         found = (_tried(session, version, status in ("victory", "concluded")) for version in versions_of(self.state()))
         summary = Summary(status=status, error=error, tree=tree, tried=tuple(tried for tried in found if tried))
-        _write(self.folder / "summary.json", summary.model_dump_json())
+        write(self.folder / "summary.json", summary.model_dump_json())
 
 
 def _tried(session: Session, version: Version, ended: bool) -> Tried | None:
@@ -423,7 +438,8 @@ def _tried(session: Session, version: Version, ended: bool) -> Tried | None:
     )
 
 
-def _write(file: Path, text: str) -> None:
+def write(file: Path, text: str) -> None:
+    """Write a whole file at once, or not at all."""
     partial = file.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(file)

@@ -15,8 +15,8 @@ class State(TypedDict, total=False):
     """What LangGraph checkpoints after each step; every value is the dump of a record, or a number or a word.
 
     `runs` maps the key of each run that this session trained to its seconds: charged once, however often a step is
-    repeated. `step` counts the nodes that ended, `usage` is what model calls have used, `halted` why the session cannot
-    go on, `conclusion` why it ended without a victory.
+    repeated. `step` counts the nodes that ended, of which `node` was the last; `usage` is what model calls have used,
+    `halted` why the session cannot go on, `conclusion` why it ended without a victory.
     """
 
     session: dict[str, Any]
@@ -24,6 +24,7 @@ class State(TypedDict, total=False):
     versions: list[dict[str, Any]]
     runs: Annotated[dict[str, float], _merged]
     step: int
+    node: str
     wall_seconds: float
     usage: dict[str, Any]
     halted: str

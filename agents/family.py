@@ -1,0 +1,127 @@
+"""The steps of a session, its forks, and a new session from one of its steps: what `circle log` and `fork` are."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from agents.errors import SessionError
+from agents.journal import Journal
+from agents.records import Budget, Idea, Record
+from agents.session import FORK, Home, Opened, now, plain_session, slug, write
+
+_OF_THE_OLD_SESSION = ("runs", "usage", "wall_seconds", "halted", "conclusion", "status", "victory")
+
+
+class Step(Record):
+    """A node that ended: its number, its name, the version that it was about, and what came next."""
+
+    number: int
+    node: str
+    version: int
+    next: str
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a fork does differently; None keeps what the session had."""
+
+    idea: str | None = None
+    researcher: str | None = None
+    model: str | None = None
+    budget: Budget | None = None
+
+
+def steps(opened: Opened) -> list[Step]:
+    """Return the steps on record, oldest first."""
+    file = opened.folder / "journal.sqlite"
+    if not file.exists():
+        return []
+    journal = Journal(file)
+    try:
+        recorded = journal.bodies("step")
+    finally:
+        journal.close()
+    return [
+        Step(number=int(key), node=body["node"], version=body["version"], next=", ".join(body["next"]) or "the end")
+        for key, body in recorded.items()
+        if int(key) > opened.session.step
+    ]
+
+
+def family(home: Home, opened: Opened) -> list[dict[str, Any]]:
+    """Return the session, its forks and what it was forked from, with their depths, the oldest ancestor first."""
+    sessions = {other.session.id: other for other in reversed(home.sessions())}
+    eldest = opened
+    while eldest.session.parent in sessions:
+        eldest = sessions[eldest.session.parent]
+
+    def below(parent: Opened, depth: int) -> list[dict[str, Any]]:
+        session = parent.session
+        own = {"id": session.id, "parent": session.parent or None, "step": session.step, "status": parent.status()}
+        children = (other for other in sessions.values() if other.session.parent == session.id)
+        return [own | {"depth": depth}, *(entry for child in children for entry in below(child, depth + 1))]
+
+    return below(eldest, 0)
+
+
+def fork(opened: Opened, at: int, changes: Changes) -> Opened:
+    """Make a new session that goes on from a step of this one, with a secret, branches and an account of its own.
+
+    Raises:
+        SessionError: the session has no such step, or it ended there.
+    """
+    step = next((step for step in steps(opened) if step.number == at), None)
+    if step is None:
+        raise SessionError(
+            f"Session {opened.session.id} has no step {at}: circle log {opened.session.id} numbers them."
+        )
+    values = _values(opened, at)
+    if values is None or step.next == "the end":
+        raise SessionError(f"Nothing comes after step {at} of session {opened.session.id}: it ended there.")
+    old = opened.session
+    idea = Idea(text=changes.idea, name=slug(changes.idea)) if changes.idea else old.idea
+    session = old.model_copy(
+        update={
+            "id": f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+            "idea": idea,
+            "researcher": changes.researcher or old.researcher,
+            "model": old.model if changes.model is None else changes.model,
+            "budget": changes.budget or old.budget,
+            "secret": secrets.token_hex(16),
+            "started_at": now(),
+            "parent": old.id,
+            "step": at,
+        }
+    )
+    made = Opened(opened.home, session)
+    made.folder.mkdir(parents=True)
+    versions = [_rebranched(made, version) for version in values.get("versions", [])]
+    kept = {name: value for name, value in values.items() if name not in _OF_THE_OLD_SESSION}
+    begun = kept | {"session": plain_session(session), "versions": versions, "runs": {}}
+    write(made.folder / FORK, json.dumps({"node": step.node, "values": begun}))
+    write(made.folder / "versions.json", json.dumps(versions))
+    write(made.folder / "session.json", session.model_dump_json(indent=1))
+    return made
+
+
+def _values(opened: Opened, at: int) -> dict[str, Any] | None:
+    """The state after a step, from the session's checkpoints."""
+    with opened.graph() as (graph, config):
+        for snapshot in graph.get_state_history(config):
+            if snapshot.values.get("step") == at:
+                return dict(snapshot.values)
+    return None
+
+
+def _rebranched(made: Opened, version: dict[str, Any]) -> dict[str, Any]:
+    """The version on a branch of the new session: the old one's branches stay as they are."""
+    patch = version["patch"]
+    if not patch:
+        return version
+    branch = f"circle/{made.session.id}/v{version['n']}"
+    made.home.workspace.keep(branch, version["tip"] or patch["commit"])
+    return version | {"patch": patch | {"branch": branch}}
