@@ -452,6 +452,26 @@ def fork(
 
 
 @app.command()
+def export(id_: ID, file: Annotated[Path, typer.Argument(help="A new file.")], target: TargetOption = None) -> None:
+    """Write a session to a file, to carry it elsewhere: no key and no path of this machine is in it."""
+    from agents.carry import export as export_session
+
+    export_session(home(target).find(id_), file)
+    print(f"Wrote {file}, {file.stat().st_size / 1e6:.2f} MB; circle import {file} puts it among other sessions.")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="What circle export wrote.")], target: TargetOption = None
+) -> None:
+    """Put an exported session among those of this folder; it is replayed without its target."""
+    from agents.carry import bring
+
+    name = bring(home(target), file).session.id
+    print(f"Session {name} is here: circle replay {name}.")
+
+
+@app.command()
 def stop(id_: ID, target: TargetOption = None) -> None:
     """Ask a running session to stop at its next boundary."""
     opened = home(target).find(id_)

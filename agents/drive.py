@@ -26,7 +26,7 @@ from agents.recording import (
 )
 from agents.records import Approval, Issue, Plan
 from agents.replay import note
-from agents.session import Opened, load_committed_target, now
+from agents.session import Opened, load_committed_target, now, portable
 from agents.settings import Target
 from agents.state import State
 
@@ -120,7 +120,7 @@ def _context(opened: Opened, journal: Journal, report: Reporter, seconds: float)
     world = _world(opened, target, journal, report)
     researcher = open_researcher(session.researcher, journal.count("reply"), world)
     return Context(
-        session=session,
+        session=portable(session),
         target=target,
         researcher=RecordedResearcher(researcher, journal.once),
         workspace=RecordedWorkspace(home.workspace, journal.once),

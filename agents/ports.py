@@ -190,7 +190,7 @@ class Laboratory(Protocol):
         ...
 
     def keep_checkpoint(self, order: Order) -> str:
-        """Put the weights of a run that was to keep them in a place of their own; return its path, or ""."""
+        """Put the weights of a run that was to keep them in a place of their own; return it, below `.circle`, or ""."""
         ...
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ from agents.recording import (
     recorded_usage,
 )
 from agents.records import Record, Run, Usage, canonical, digest
-from agents.session import Opened
+from agents.session import Opened, portable
 from agents.settings import Target
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def walk(opened: Opened, journal: Journal, report: Reporter = silent) -> Iterato
 def _context(opened: Opened, tape: Tape, report: Reporter) -> Context:
     nothing: Any = _Nothing()
     return Context(
-        session=opened.session,
+        session=portable(opened.session),
         target=Target.model_validate(tape.once("target", "", lambda: None)),
         researcher=RecordedResearcher(nothing, tape.once),
         workspace=RecordedWorkspace(cast("Workspace", nothing), tape.once),

@@ -281,9 +281,15 @@ def check_waiting(opened: Opened, sha256: str) -> None:
         )
 
 
+def portable(session: Session) -> Session:
+    """Return a session as any machine may know it: not where its target, or a file of its researcher's, lies."""
+    kind, _, place = session.researcher.partition(":")
+    return session.model_copy(update={"target": "", "researcher": f"{kind}:{Path(place).name}" if place else kind})
+
+
 def plain_session(session: Session) -> dict[str, Any]:
-    """Return a session as its state holds it: not where on this machine its target lies."""
-    return session.model_dump(mode="json", exclude={"target"})
+    """Return a session as its state holds it."""
+    return portable(session).model_dump(mode="json")
 
 
 def _brought(opened: Opened, diff: str, plan: Plan, author: str | None) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def document(opened: Opened) -> dict[str, Any]:
         "self_reported_metric": session.self_reported_metric,
         "baseline": floor.model_dump(mode="json") if floor else None,
         "versions": [_version(version, ended=ended) for version in versions_of(state)],
-        "victory": state.get("victory"),
+        "victory": _won(opened, state.get("victory")),
         "conclusion": state.get("conclusion"),
         "campaign": session.campaign or None,
         "standing": [flag.model_dump(mode="json") for flag in session.standing],
@@ -56,6 +56,13 @@ def _model_usage(opened: Opened) -> dict[str, Any]:
         return used(journal).model_dump(mode="json")
     finally:
         journal.close()
+
+
+def _won(opened: Opened, victory: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The victory with its checkpoint where it lies on this machine."""
+    if not victory or not victory["checkpoint"]:
+        return victory
+    return victory | {"checkpoint": str(opened.home.folder / victory["checkpoint"])}
 
 
 def _waits(opened: Opened) -> str | None:

@@ -112,10 +112,17 @@ class LocalLaboratory:
             text = (self.home / run.folder).with_suffix(".log").read_text(encoding="utf-8", errors="replace")
         except OSError:
             return "(the log is gone)"
-        return excerpt(text)
+        return excerpt(self._impersonal(text))
+
+    def _impersonal(self, text: str) -> str:
+        """Return a run's words without where things lie on this machine: its record may be carried elsewhere."""
+        places = {str(self.home.parent): "<target>", sys.prefix: "<python>", sys.base_prefix: "<python>"}
+        for place in sorted(places, key=len, reverse=True):
+            text = text.replace(place, places[place])
+        return text.replace(str(Path.home()), "~") if Path.home() != Path("/") else text
 
     def keep_checkpoint(self, order: Order) -> str:
-        """Copy the weights of a run into the session's folder `checkpoint` and return the path, or ""."""
+        """Copy the weights of a run into the session's folder `checkpoint`; return the path below `.circle`, or ""."""
         pattern = self.target.metric.weights
         files = sorted(self._output(order).glob(pattern)) if pattern else []
         if not files:
@@ -123,7 +130,7 @@ class LocalLaboratory:
         place = self.folder / "checkpoint" / files[-1].name
         place.parent.mkdir(exist_ok=True)
         shutil.copyfile(files[-1], place)
-        return str(place)
+        return str(place.relative_to(self.home))
 
     def close(self) -> None:
         """Remove the trees and the served data, which the next run makes again."""
@@ -159,7 +166,8 @@ class LocalLaboratory:
             if again and not ended.memory_kills:
                 raise LaboratoryError(f"The {order.stage} run with seed {order.seed} was ended twice: {again}.")
         run = self._measured(order, given, tree, ended)
-        run = run.model_copy(update={"fault": fault, "error": again or run.error})
+        error = again or run.error
+        run = run.model_copy(update={"fault": fault, "error": error and self._impersonal(error)})
         self.report("run ended", key=order.key, run=run)
         if not order.keep_weights and run.status == "done":
             _drop_weights(self._output(order), self.target.metric.weights)

@@ -1,0 +1,69 @@
+"""A session carried to another place: it is replayed there without its target, and holds no path of this machine."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.sessions import analysis, change, circle, git, plan, review, session_id, shown
+
+Script = Callable[..., str]
+BETTER = plan("An intercept", ("intercept", False, True))
+
+
+def test_a_session_is_replayed_elsewhere(plain: Path, script: Script, tmp_path: Path) -> None:
+    """In an empty folder without git; its weights stay behind, and what it is about is shown."""
+    researcher = script(BETTER, change(), review(), analysis())
+    name = session_id(circle(plain, "start", "--turbo", "--researcher", researcher, "Rate").stderr)
+    file, elsewhere = tmp_path / "session.circle", tmp_path / "elsewhere"
+    assert Path(shown(plain, name)["victory"]["checkpoint"]).is_file()
+    wrote = circle(plain, "export", name, str(file))
+    assert wrote.returncode == 0, wrote.stderr
+    with tarfile.open(file) as tar:
+        contents = b"".join(member.read() for about in tar if (member := tar.extractfile(about)))
+    assert str(plain).encode() not in contents and str(tmp_path).encode() not in contents
+    elsewhere.mkdir()
+    assert circle(elsewhere, "import", str(file)).returncode == 0
+    ended = circle(elsewhere, "replay", name, "--json")
+    assert ended.returncode == 0 and json.loads(ended.stdout)["identical"] is True
+    assert shown(elsewhere, name)["victory"]["effect"] == shown(plain, name)["victory"]["effect"]
+    again, twice = circle(elsewhere, "import", str(file)), circle(plain, "export", name, str(file))
+    assert again.returncode == twice.returncode == 1
+    assert "already" in again.stderr and "exists already" in twice.stderr
+    assert file.stat().st_size < 1_000_000
+
+
+def test_a_path_in_a_crash_stays_behind(plain: Path, script: Script, tmp_path: Path) -> None:
+    """A traceback names files of this machine; the record names them by what they are."""
+    bad = 'raise SystemExit(f"no {__file__}")'
+    (plain / "model.py").write_text(
+        (plain / "model.py").read_text().replace("weights = [w", f"{bad}\n    weights = [w", 1)
+    )
+    git(plain, "commit", "-qam", "It cannot train")
+    name = session_id(circle(plain, "start", "--turbo", "--researcher", script(BETTER), "Rate").stderr)
+    file = tmp_path / "session.circle"
+    assert circle(plain, "export", name, str(file)).returncode == 0
+    with tarfile.open(file) as tar:
+        contents = b"".join(member.read() for about in tar if (member := tar.extractfile(about)))
+    assert b"<target>" in contents and str(plain).encode() not in contents
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing", None])
+def test_what_is_no_session_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    """In a sentence; nothing is written outside the folder of sessions."""
+    file = tmp_path / "sly.circle"
+    if content is None:
+        with tarfile.open(file, "w:gz") as tar:
+            about = tarfile.TarInfo("../escaped")
+            about.size = 1
+            tar.addfile(about, io.BytesIO(b"x"))
+    else:
+        file.write_bytes(content)
+    ended = circle(tmp_path, "import", str(file))
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr and len(ended.stderr.splitlines()) == 1
+    assert not (tmp_path.parent / "escaped").exists()
