@@ -48,6 +48,7 @@ from agents.options import (
     WorkersOption,
     brought,
     committed_home,
+    fork_changes,
     home,
     options_of,
     researcher_of,
@@ -376,12 +377,29 @@ def reject(
 
 
 @app.command()
-def resume(id_: ID, target: TargetOption = None, json_: JsonOption = False) -> None:
-    """Go on with a session that was stopped, interrupted or killed."""
+def resume(
+    id_: ID,
+    target: TargetOption = None,
+    max_versions: VersionsOption = None,
+    max_runs: RunsOption = None,
+    max_hours: HoursOption = None,
+    max_usd: DollarsOption = None,
+    max_tokens: ModelTokensOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Go on with a session that was stopped, interrupted or killed; with a raised budget as a fork of it."""
     from agents.campaign.board import check_current
+    from agents.family import fork as fork_session
+    from agents.family import where_it_stopped
 
     opened = home(target).find(id_)
     check_current(opened)
+    raised = _limits(max_versions, max_runs, max_hours, max_usd, max_tokens)
+    if raised:
+        settings = committed_home(target)[1]
+        changes = fork_changes(opened.session, settings, None, None, None, raised)
+        opened = fork_session(opened, where_it_stopped(opened), changes)
+        print(f"session {opened.session.id}", file=sys.stderr, flush=True)
     _follow(opened, json_)
 
 
@@ -432,20 +450,12 @@ def fork(
     json_: JsonOption = False,
 ) -> None:
     """Start a new session from a step of an old one, with another idea, researcher or budget; the old one stays."""
-    from agents.family import Changes
     from agents.family import fork as fork_session
-    from agents.options import fork_changes
 
     place, settings = committed_home(target)
     opened = place.find(id_)
-    limits = {
-        "max_versions": max_versions,
-        "max_runs": max_runs,
-        "max_hours": max_hours,
-        "max_usd": max_usd,
-        "max_tokens": max_tokens,
-    }
-    changes: Changes = fork_changes(opened.session, settings, idea, researcher, model, limits)
+    raised = _limits(max_versions, max_runs, max_hours, max_usd, max_tokens)
+    changes = fork_changes(opened.session, settings, idea, researcher, model, raised)
     made = fork_session(opened, at, changes)
     print(f"session {made.session.id}", file=sys.stderr, flush=True)
     _follow(made, json_)
@@ -558,6 +568,14 @@ def doctor(target: TargetOption = None) -> None:
         print(f"{'ok ' if check.passed else 'NO '} {check.subject}: {check.finding}")
     if failed:
         raise CircleError("Something that a session needs is missing.")
+
+
+def _limits(
+    versions: int | None, runs: int | None, hours: float | None, usd: float | None, tokens: int | None
+) -> dict[str, float]:
+    """The limits that were said."""
+    said = {"max_versions": versions, "max_runs": runs, "max_hours": hours, "max_usd": usd, "max_tokens": tokens}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _row(opened: Opened) -> dict[str, str]:

@@ -108,6 +108,22 @@ def fork(opened: Opened, at: int, changes: Changes) -> Opened:
     return made
 
 
+def where_it_stopped(opened: Opened) -> int:
+    """Return the step from which a session goes on once its budget is raised: before what the budget ended.
+
+    Raises:
+        SessionError: nothing had been done yet, or it was not the budget that ended it.
+    """
+    name, state, found = opened.session.id, opened.state(), steps(opened)
+    if state.get("status") == "victory":
+        raise SessionError(f"Session {name} ended with a victory: there is nothing left to be spent on.")
+    ended = bool(state.get("status"))
+    done = len(found) - ended - (1 if state.get("halted") else 0)
+    if done < 1 or state.get("baseline") is None:
+        raise SessionError(f"Session {name} has spent nothing yet: circle start with a larger budget.")
+    return found[done - 1].number
+
+
 def _values(opened: Opened, at: int) -> dict[str, Any] | None:
     """The state after a step, from the session's checkpoints."""
     with opened.graph() as (graph, config):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -184,13 +184,12 @@ def fork_changes(
     idea: str | None,
     researcher: str | None,
     model: str | None,
-    limits: dict[str, Any],
+    raised: dict[str, float],
 ) -> Changes:
     """Return what a fork does differently; raise UsageError if its researcher could not answer."""
     from agents.family import Changes
     from agents.researchers import check_model, open_researcher
 
-    raised = {name: value for name, value in limits.items() if value is not None}
     budget = session.budget.model_copy(update=raised)
     name = researcher or session.researcher
     asked = model or session.model or target.model.name

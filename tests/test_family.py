@@ -56,6 +56,21 @@ def test_a_fork_gives_another_human_answer(plain: Path, script: Script) -> None:
     assert [version["plan"]["title"] for version in shown(plain, new)["versions"]] == ["A lower rate", "An intercept"]
 
 
+def test_a_spent_budget_that_was_raised_goes_on(plain: Path, script: Script) -> None:
+    """What was tried stays tried; the fork pays for what comes next, and the versions of before count."""
+    first = script(LOWER, change(), review(), analysis("Slow."), revision("More."), BETTER, change(), review())
+    ended = circle(plain, "start", "--turbo", "--researcher", first, "--max-versions", "1", "Rate")
+    old = session_id(ended.stderr)
+    assert ended.returncode == 3 and "1 version was tried" in shown(plain, old)["conclusion"]
+    rest = script(revision("More."), BETTER, change(), review(), analysis())
+    assert rest == first, "the script of a session is a file"
+    more = circle(plain, "resume", old, "--max-versions", "2")
+    assert more.returncode == 0, more.stderr
+    new = shown(plain, session_id(more.stderr))
+    assert new["status"] == "victory" and len(new["versions"]) == 2
+    assert "nothing left to be spent on" in circle(plain, "resume", new["id"], "--max-runs", "500").stderr
+
+
 def test_a_step_that_is_none_or_the_last_is_refused(plain: Path, script: Script) -> None:
     """In a sentence, and nothing is made."""
     researcher = script(LOWER, change(), review(), analysis(), revision(exhausted=True))
