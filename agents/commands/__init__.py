@@ -1,0 +1,1 @@
+"""What each command of `circle` does: its options, the session that it opens, what it prints."""

@@ -1,0 +1,149 @@
+"""Decides what becomes of a session: `circle approve`, `reject`, `resume`, `fork`, `stop` and `merge`."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from agents.commands.following import follow
+from agents.errors import CircleError
+from agents.options import (
+    ID,
+    SHA,
+    DollarsOption,
+    HoursOption,
+    JsonOption,
+    ModelOption,
+    ModelTokensOption,
+    ResearcherOption,
+    RunsOption,
+    TargetOption,
+    VersionsOption,
+    committed_home,
+    fork_changes,
+    home,
+)
+
+if TYPE_CHECKING:
+    from agents.records import Approval
+    from agents.session import Opened
+
+
+def approve(
+    id_: ID,
+    sha: SHA,
+    comment: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    target: TargetOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Approve the diff with that SHA-256 and go on."""
+    _decide(home(target).find(id_), "approved", sha, comment, json_)
+
+
+def reject(
+    id_: ID,
+    sha: SHA,
+    comment: Annotated[str, typer.Option(help="What the next version should do differently.")],
+    target: TargetOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Send the diff with that SHA-256 back to the planner, with words."""
+    _decide(home(target).find(id_), "rejected", sha, comment, json_)
+
+
+def resume(
+    id_: ID,
+    target: TargetOption = None,
+    max_versions: VersionsOption = None,
+    max_runs: RunsOption = None,
+    max_hours: HoursOption = None,
+    max_usd: DollarsOption = None,
+    max_tokens: ModelTokensOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Go on with a session that was stopped, interrupted or killed; with a raised budget as a fork of it."""
+    from agents.campaign.board import check_current
+    from agents.family import fork as fork_session
+    from agents.family import where_it_stopped
+
+    opened = home(target).find(id_)
+    check_current(opened)
+    raised = _limits(max_versions, max_runs, max_hours, max_usd, max_tokens)
+    if raised:
+        settings = committed_home(target)[1]
+        changes = fork_changes(opened.session, settings, None, None, None, raised)
+        opened = fork_session(opened, where_it_stopped(opened), changes)
+        print(f"session {opened.session.id}", file=sys.stderr, flush=True)
+    follow(opened, json_)
+
+
+def fork(
+    id_: ID,
+    at: Annotated[int, typer.Option("--at", min=1, help="The step to go on from, as circle log numbers them.")],
+    idea: Annotated[str | None, typer.Option(help="Another idea.")] = None,
+    target: TargetOption = None,
+    researcher: ResearcherOption = None,
+    model: ModelOption = None,
+    max_versions: VersionsOption = None,
+    max_runs: RunsOption = None,
+    max_hours: HoursOption = None,
+    max_usd: DollarsOption = None,
+    max_tokens: ModelTokensOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Start a new session from a step of an old one, with another idea, researcher or budget; the old one stays."""
+    from agents.family import fork as fork_session
+
+    place, settings = committed_home(target)
+    opened = place.find(id_)
+    raised = _limits(max_versions, max_runs, max_hours, max_usd, max_tokens)
+    changes = fork_changes(opened.session, settings, idea, researcher, model, raised)
+    made = fork_session(opened, at, changes)
+    print(f"session {made.session.id}", file=sys.stderr, flush=True)
+    follow(made, json_)
+
+
+def stop(id_: ID, target: TargetOption = None) -> None:
+    """Ask a running session to stop at its next boundary."""
+    opened = home(target).find(id_)
+    if opened.status() != "running":
+        print(f"Session {id_} is not running.")
+        return
+    opened.ask_to_stop()
+    print(f"Session {id_} stops at its next boundary; circle resume {id_} goes on.")
+
+
+def merge(id_: ID, target: TargetOption = None) -> None:
+    """Merge a victory's branch into the current branch."""
+    place = home(target)
+    won = place.find(id_).state().get("victory")
+    if not won:
+        raise CircleError(f"Session {id_} has no victory that could be merged.")
+    print(f"Merged {won['branch']} as {place.workspace.merge(won['branch'])[:12]}.")
+
+
+def _limits(
+    versions: int | None, runs: int | None, hours: float | None, usd: float | None, tokens: int | None
+) -> dict[str, float]:
+    """The limits that were said."""
+    said = {"max_versions": versions, "max_runs": runs, "max_hours": hours, "max_usd": usd, "max_tokens": tokens}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _decide(opened: Opened, decision: Literal["approved", "rejected"], sha: str, comment: str, as_json: bool) -> None:
+    from agents.campaign.board import check_current
+    from agents.session import check_waiting
+
+    check_waiting(opened, sha)
+    check_current(opened)
+    follow(opened, as_json, _approval(decision, sha.lower(), comment))
+
+
+def _approval(decision: Literal["approved", "rejected"], sha256: str, comment: str) -> Approval:
+    from agents.records import Approval
+    from agents.session import now
+
+    return Approval(decision=decision, by=getpass.getuser(), at=now(), sha256=sha256, comment=comment)

@@ -1,0 +1,136 @@
+"""Reads what sessions left: `circle list`, `show`, `diff`, `log`, `replay`, `export`, `import` and `ideas`."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agents.errors import CircleError
+from agents.options import (
+    ID,
+    JsonOption,
+    TargetOption,
+    home,
+)
+
+if TYPE_CHECKING:
+    from agents.session import Opened
+
+
+def list_sessions(target: TargetOption = None, json_: JsonOption = False) -> None:
+    """List the sessions of the target, newest first."""
+    from agents.plain_text import plain
+
+    rows = [_row(opened) for opened in home(target).sessions()]
+    if json_:
+        print(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        print(f"{row['id']}  {row['status']:<17}  {row['started_at']}  {plain(row['idea'])}")
+
+
+def show(id_: ID, target: TargetOption = None, json_: JsonOption = False) -> None:
+    """Show one session, whole."""
+    from agents.printing import print_session
+    from agents.show import document
+
+    shown = document(home(target).find(id_))
+    if json_:
+        print(json.dumps(shown, indent=1))
+    else:
+        print_session(shown)
+
+
+def diff(
+    id_: ID, raw: Annotated[bool, typer.Option("--raw", help="The exact bytes.")] = False, target: TargetOption = None
+) -> None:
+    """Print the session's newest diff and its SHA-256."""
+    from agents.plain_text import plain_lines
+    from agents.session import newest_diff
+
+    bytes_, sha256 = newest_diff(home(target).find(id_))
+    if raw:
+        sys.stdout.buffer.write(bytes_)
+        return
+    print(plain_lines(bytes_.decode(errors="backslashreplace")) or "(no change in any file: flags alone)")
+    print(f"SHA-256 {sha256}")
+
+
+def log(id_: ID, target: TargetOption = None, json_: JsonOption = False) -> None:
+    """List the steps of a session, numbered, and its family of forks."""
+    from agents.family import family, steps
+    from agents.printing import print_log
+
+    opened = home(target).find(id_)
+    found, relatives = steps(opened), family(home(target), opened)
+    if json_:
+        print(json.dumps({"id": id_, "steps": [step.model_dump() for step in found], "family": relatives}, indent=1))
+    else:
+        print_log(found, relatives, id_)
+
+
+def replay(id_: ID, target: TargetOption = None, json_: JsonOption = False) -> None:
+    """Walk through a session again from its journal: nothing is asked, trained or committed. 1 if it diverged."""
+    from agents.replay import replay as replay_session
+
+    shown = replay_session(home(target).find(id_))
+    if json_:
+        print(json.dumps(shown, indent=1))
+    elif shown["identical"]:
+        seconds = f"{shown['wall_seconds']:.2f} s"
+        print(f"Identical: {shown['steps']} steps, {seconds}; nothing was asked, trained or committed.")
+    else:
+        found = shown["first_divergence"]
+        print(f"Diverged at step {found['step']}, {found['node']}: {found['what']}")
+    raise typer.Exit(0 if shown["identical"] else CircleError.exit_code)
+
+
+def export(id_: ID, file: Annotated[Path, typer.Argument(help="A new file.")], target: TargetOption = None) -> None:
+    """Write a session to a file, to carry it elsewhere: no key and no path of this machine is in it."""
+    from agents.carry import export as export_session
+
+    export_session(home(target).find(id_), file)
+    print(f"Wrote {file}, {file.stat().st_size / 1e6:.2f} MB; circle import {file} puts it among other sessions.")
+
+
+def import_session(
+    file: Annotated[Path, typer.Argument(help="What circle export wrote.")], target: TargetOption = None
+) -> None:
+    """Put an exported session among those of this folder; it is replayed without its target."""
+    from agents.carry import bring
+
+    name = bring(home(target), file).session.id
+    print(f"Session {name} is here: circle replay {name}.")
+
+
+def list_ideas(
+    words: Annotated[list[str] | None, typer.Argument(help="Only what has all of these words.")] = None,
+    target: TargetOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """List what the sessions of the target have tried, newest first: status, effect, cause, lessons."""
+    from agents.memory import remembered, unreadable
+    from agents.printing import print_ideas
+
+    place = home(target)
+    found = remembered(place, words or [])
+    if damaged := unreadable(place):
+        print(f"warning: what these sessions tried cannot be read: {', '.join(damaged)}.", file=sys.stderr)
+    if json_:
+        print(json.dumps(found, indent=1))
+    else:
+        print_ideas(found, sought=bool(words))
+
+
+def _row(opened: Opened) -> dict[str, str]:
+    session = opened.session
+    try:
+        status: str = opened.status()
+    except (CircleError, sqlite3.Error):
+        status = "unreadable"
+    return {"id": session.id, "status": status, "idea": session.idea.text, "started_at": session.started_at}
