@@ -88,7 +88,7 @@ def _run(opened: Opened, report: Reporter, answer: Approval | str | None) -> Non
         step: Any = None if before.values else opened.begin(graph, config)
         if answer is not None:
             body = answer if isinstance(answer, str) else answer.model_dump(mode="json")
-            step = Command(resume=journal.once("answer", f"step {before.values['step']}", lambda: body))
+            step = Command(resume=journal.once("answer", f"step {before.values.get('step', 0)}", lambda: body))
         try:
             note(journal, before)
             for _ in graph.stream(step, config, context=context, durability="sync"):

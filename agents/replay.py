@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from agents.state import State
 
 _STEP_LIMIT = 10_000
-_SHOWN = 400
+_SHOWN, _FIRST = 400, "baseline"
 
 
 class Divergence(Record):
@@ -135,10 +135,10 @@ def walk(opened: Opened, journal: Journal, report: Reporter = silent) -> Iterato
         SessionError: the session has no steps on record.
     """
     recorded = {key: body for key, body in journal.bodies("step").items() if int(key) > opened.session.step}
-    if not recorded:
-        raise SessionError(
-            f"Session {opened.session.id} has no steps on record: it is older than replays, or not begun."
-        )
+    first = next(iter(recorded.values()), None)
+    if first is None or (first["node"] != _FIRST and not opened.session.parent):
+        name = opened.session.id
+        raise SessionError(f"Session {name} has no steps on record: it is older than replays, or not begun.")
     tape = Tape(journal)
     context = _context(opened, tape, report)
     walked = _steps(opened, tape, context)
