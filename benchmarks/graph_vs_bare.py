@@ -40,7 +40,7 @@ from agents.statistics import gain, interval, seed
 from benchmarks.messages import Answer, MessagesServer, Request, text, use
 from benchmarks.model_faults import target as scratch_target
 from benchmarks.verdict import table
-from tests.sessions import circle, git
+from tests.commands import circle, git
 
 _FRESH, _WORKERS = 16, 2
 _TASK = """\

@@ -23,7 +23,7 @@ from agents.researchers.claude.tools import EDITOR
 from agents.settings import Price
 from benchmarks.messages import Answer, MessagesServer, Raw, Request, Says, Status, text, use
 from benchmarks.verdict import table
-from tests.sessions import TARGETS, circle, git, plan, session_id, shown
+from tests.commands import TARGETS, circle, git, plan, session_id, shown
 
 PRICE = Price(input=3, output=15, cache_write=6, cache_read=0.3)
 SETTINGS = """

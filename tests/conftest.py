@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agents.session import Home
-from tests.sessions import TARGETS, Reply, git
+from tests.commands import TARGETS, Reply, git
 
 
 @pytest.fixture(autouse=True)

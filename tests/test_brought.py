@@ -9,7 +9,7 @@ import pytest
 from agents.brought import pairs, plan_of
 from agents.errors import UsageError
 from agents.session import Home
-from tests.sessions import circle, diff_of, session_id, shown
+from tests.commands import circle, diff_of, session_id, shown
 
 
 def test_flags_are_split_into_names_and_values() -> None:

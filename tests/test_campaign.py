@@ -24,7 +24,7 @@ from agents.records import Flag, Plan, Version
 from agents.session import Home
 from agents.settings import load_target
 from agents.statistics import confirmations_within
-from tests.sessions import circle, diff_of, git, shown
+from tests.commands import circle, diff_of, git, shown
 
 BATCH = "    batch: int = 8\n"
 CONSTANT = (

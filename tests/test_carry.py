@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sessions import analysis, change, circle, git, plan, review, session_id, shown
+from tests.commands import analysis, change, circle, git, plan, review, session_id, shown
 
 Script = Callable[..., str]
 BETTER = plan("An intercept", ("intercept", False, True))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sessions import ROOT, circle, git
+from tests.commands import ROOT, circle, git
 
 
 def told(folder: Path, *arguments: str) -> tuple[int, str]:

@@ -12,7 +12,7 @@ import pytest
 from agents.diagnosis import parts_to_show, sentences
 from agents.records import Arm, Baseline, Diagnosis, Experiment, Run, Stage
 from agents.report.panels import diagnosis
-from tests.sessions import analysis, change, circle, git, plan, review, revision, scratch_repository, session_id, shown
+from tests.commands import analysis, change, circle, git, plan, review, revision, scratch_repository, session_id, shown
 from tests.test_session import journal_of
 
 STEPS = tuple(range(10, 210, 10))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.sessions import analysis, change, circle, git, plan, review, revision, session_id, shown
+from tests.commands import analysis, change, circle, git, plan, review, revision, session_id, shown
 
 Script = Callable[..., str]
 LOWER = plan("A lower rate", ("rate", 0.01, 0.003))

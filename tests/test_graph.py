@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agents.graph import build_graph, graph
-from tests.sessions import (
+from tests.commands import (
     analysis,
     change,
     circle,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agents.session import Home, Summary, tree_of
 from agents.settings import load_target
-from tests.sessions import circle, git, session_id
+from tests.commands import circle, git, session_id
 
 PACE = """
 text = "Another pace"

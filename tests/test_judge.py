@@ -14,7 +14,7 @@ from agents.brought import plan_of
 from agents.records import Budget
 from agents.researchers.nobody import Nobody
 from agents.session import Home, Options, start
-from tests.sessions import circle, diff_of, git, session_id, shown
+from tests.commands import circle, diff_of, git, session_id, shown
 
 INTERCEPT = (
     ("settings.py", ("    batch: int = 8\n", "    batch: int = 8\n    constant: bool = False\n")),

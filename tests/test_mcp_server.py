@@ -12,7 +12,7 @@ from typing import Any
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from tests.sessions import circle, diff_of, shown
+from tests.commands import circle, diff_of, shown
 
 Call = Callable[..., Awaitable[Any]]
 
@@ -79,7 +79,7 @@ def test_an_agents_diff_is_judged_and_a_person_approves(plain: Path) -> None:
 
 def test_a_target_that_approves_by_itself_does_not_for_an_agent(plain: Path) -> None:
     """`turbo` in circle.toml is a person's word to themselves."""
-    from tests.sessions import git
+    from tests.commands import git
 
     with (plain / "circle.toml").open("a") as settings:
         settings.write("\n[start]\nturbo = true\n")

@@ -16,7 +16,7 @@ from agents import notify
 from agents.errors import TargetError, UsageError
 from agents.notify import Notifier, notifier
 from agents.settings import parse_target
-from tests.sessions import analysis, change, circle, plan, review, session_id
+from tests.commands import analysis, change, circle, plan, review, session_id
 
 WRITE = "import json, os, sys; json.dump([sys.argv[2:], dict(os.environ)], open(sys.argv[1], 'w'))"
 

@@ -16,7 +16,7 @@ from agents.baselines import import_files, imported
 from agents.errors import UsageError
 from agents.published import read_published, summary
 from agents.session import Home
-from tests.sessions import circle
+from tests.commands import circle
 
 BARE = {"final_metrics": {"val_loss": 4.9413}}
 OLDER = {

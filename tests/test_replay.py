@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.sessions import analysis, change, circle, git, plan, review, revision, session_id, shown
+from tests.commands import analysis, change, circle, git, plan, review, revision, session_id, shown
 
 Script = Callable[..., str]
 LOWER = plan("A lower rate", ("rate", 0.01, 0.003))

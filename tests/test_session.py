@@ -17,7 +17,7 @@ from typing import IO
 
 import pytest
 
-from tests.sessions import analysis, change, circle, diff_of, git, plan, review, revision, session_id, shown
+from tests.commands import analysis, change, circle, diff_of, git, plan, review, revision, session_id, shown
 
 Script = Callable[..., str]
 BETTER = plan("An intercept", ("intercept", False, True))

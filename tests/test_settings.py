@@ -9,7 +9,7 @@ import pytest
 
 from agents.errors import TargetError, UsageError
 from agents.settings import load_target, parse_target
-from tests.sessions import ROOT, TARGETS
+from tests.commands import ROOT, TARGETS
 from trainer.config import PRESETS
 
 PLAIN = (TARGETS / "plain" / "circle.toml").read_text()

@@ -11,7 +11,7 @@ import pytest
 from agents.nodes.trial import Trial
 from agents.records import Arm, Baseline, Run
 from agents.settings import Target, load_target
-from tests.sessions import TARGETS
+from tests.commands import TARGETS
 
 LANGUAGE_MODEL, PLAIN = (load_target(root) for root in (Path(__file__).parents[1], TARGETS / "plain"))
 

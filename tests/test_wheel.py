@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.sessions import ROOT, analysis, change, plan, review
+from tests.commands import ROOT, analysis, change, plan, review
 
 
 def test_a_wheel_in_a_clean_environment(tmp_path: Path, plain: Path, script: Callable[..., str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from agents.errors import DiffRefused, TargetError
 from agents.workspace import GitWorkspace
-from tests.sessions import diff_of, git
+from tests.commands import diff_of, git
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from agents.review import mechanical_issues
 from agents.session import Home
 from agents.statistics import seed
 from tests.attacks.cases import Case
-from tests.sessions import scratch_repository
+from tests.commands import scratch_repository
 
 LAYERS = ("review", "regression", "run", "evaluation", "hidden split", "equal time")
 PRESET = "smoke"

@@ -26,7 +26,7 @@ from agents.ports import Order
 from agents.records import Run
 from agents.settings import Target, load_target
 from agents.workspace import GitWorkspace
-from tests.sessions import git
+from tests.commands import git
 
 HERE = Path(__file__).parent
 SECRET = "swordfish"

@@ -20,7 +20,7 @@ from agents.ports import Order, Reporter
 from agents.records import Run
 from agents.session import load_committed_target
 from agents.workspace import GitWorkspace
-from tests.sessions import diff_of, git
+from tests.commands import diff_of, git
 
 PREPARE = """
 import pathlib, sys

@@ -20,7 +20,7 @@ from agents.review import mechanical_issues
 from agents.review.flags import same
 from agents.settings import load_target
 from agents.workspace import GitWorkspace
-from tests.sessions import ROOT, git, scratch_repository
+from tests.commands import ROOT, git, scratch_repository
 
 CATALOGUE = Catalogue()
 VARIANTS = [(entry, variant) for entry in CATALOGUE.entries for variant in entry.variants]

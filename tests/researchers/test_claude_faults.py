@@ -20,7 +20,7 @@ from agents.researchers.claude.prices import cost, price_of, worst_case
 from agents.settings import Model, parse_target
 from benchmarks.messages import MessagesServer
 from benchmarks.model_faults import CASES, DEAD, PRICE, SETTINGS, Case, answering, billed, broke_off, complaints, run
-from tests.sessions import TARGETS
+from tests.commands import TARGETS
 
 QUESTION = Question("experiment-planner", "plan", {}, "Plan the first version.")
 ENDS = {"concluded with the reason": Unanswered, "an error in a sentence": CircleError}

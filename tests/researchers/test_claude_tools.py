@@ -19,8 +19,8 @@ from agents.researchers.claude.tools import EDITOR, Toolbox
 from agents.session import Home
 from agents.settings import Model
 from benchmarks.messages import Answer, MessagesServer, Request, Status, text, use
+from tests.commands import diff_of, git
 from tests.researchers.test_claude_faults import world
-from tests.sessions import diff_of, git
 
 
 class NoLaboratory:

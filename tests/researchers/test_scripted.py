@@ -11,7 +11,7 @@ from agents.errors import ReplyRefused, UsageError
 from agents.ports import Question
 from agents.records import Analysis, Revision
 from agents.researchers import open_researcher
-from tests.sessions import analysis, revision
+from tests.commands import analysis, revision
 
 
 def question(skill: str) -> Question:
