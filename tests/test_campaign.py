@@ -218,6 +218,7 @@ def test_a_diff_of_an_earlier_baseline_is_not_approved(plain: Path, pace: list[s
     assert circle(plain, "approve", waiting["session"], "--sha", sha).returncode == 5
 
 
+@pytest.mark.long
 def test_what_the_runs_do_not_confirm_one_by_one_goes_together(plain: Path) -> None:
     """Two are held, and one confirmation of both is what the limit has room for; no third idea is begun before it."""
     ideas = [HIGHER, INTERCEPT, LOWER]

@@ -134,6 +134,7 @@ def test_a_night_judges_together_what_it_holds(truth: Truth) -> None:
     assert [sorted(names) for names in many] == [["a", "b", "c", "d"], ["e"]]
 
 
+@pytest.mark.long
 def test_the_bank_trains_each_arm_in_its_own_tree(tmp_path: Path) -> None:
     """A dead flag's run is the base's to the last bit; another rate's is not."""
     nursery, few = Nursery(tmp_path, "smoke"), {"stretch": 0.1}
@@ -145,6 +146,7 @@ def test_the_bank_trains_each_arm_in_its_own_tree(tmp_path: Path) -> None:
     assert base[0]["reported"] == pytest.approx(base[0]["visible"], abs=1e-5)
 
 
+@pytest.mark.long
 def test_real_sessions_stack_diffs_and_train_nothing_twice(tmp_path: Path) -> None:
     """Two ideas are one tree with both flags on; what is in is not put in twice, and what is on file is not trained."""
     school = School(tmp_path, "smoke")
