@@ -16,7 +16,7 @@ import pytest
 from benchmarks.messages import Answer, MessagesServer, Raw, Request, text, use
 from benchmarks.model_faults import SETTINGS, billed
 from tests.commands import circle, git, plan, session_id, shown
-from tests.researchers.model import Model, Part, asked, last
+from tests.researchers.model import Model, asked, last
 
 EDITOR = "str_replace_based_edit_tool"
 LOWER = plan("A lower rate", ("rate", 0.01, 0.003))[1]
