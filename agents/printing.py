@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from agents.plain_text import plain
+from agents.plain_text import excerpt, plain
 
 if TYPE_CHECKING:
     from agents.family import Step
+    from agents.replay import Walked
 
 
 def print_session(shown: dict[str, Any]) -> None:
@@ -55,6 +57,47 @@ def print_log(steps: Sequence[Step], family: list[dict[str, Any]], name: str) ->
         origin = f"from step {other['step']}" if other["parent"] else "the first"
         mark = "  <- this one" if other["id"] == name else ""
         print(f"{'    ' * other['depth']}{other['id']}  {other['status']:<17} {origin}{mark}")
+
+
+def print_replay(shown: dict[str, Any]) -> None:
+    """Print what came of a replay."""
+    if shown["identical"]:
+        done = "nothing was asked, trained or committed" if not shown["runs"] else "nothing was asked or committed"
+        print(f"Identical: {shown['steps']} steps, {shown['wall_seconds']:.2f} s; {done}.")
+    else:
+        found = shown["first_divergence"]
+        print(f"Diverged at step {found['step']}, {found['node']}: {plain(found['what'])}")
+    if shown["runs"]:
+        print(f"Trained again: {shown['rerun_identical']} of {shown['runs']} runs are the same bit for bit.")
+        for name in shown["rerun_different"]:
+            print(f"    different: {name}")
+        if shown["rerun_different"]:
+            print("Equivalent in the mean." if shown["rerun_equivalent"] else "Not equivalent in the mean.")
+
+
+def print_step(walked: Walked) -> None:
+    """Print a step of a replay: what it was asked and given, what was run, and how it left the version."""
+    versions = walked.values.get("versions", [])
+    about = f" V{len(versions)}" if versions else ""
+    print(f"\n=== step {walked.number}: {walked.node}{about}")
+    for kind, body in walked.taken:
+        if kind == "reply":
+            print(f"--- {body['skill']} was asked\n{excerpt(body['question'])}")
+            said = json.dumps(body.get("reply", body.get("halted")), indent=1, ensure_ascii=False)
+            print(f"--- it said\n{excerpt(said)}")
+        elif kind == "run":
+            value = next((body[name] for name in ("visible", "hidden") if body[name] is not None), body["status"])
+            print(f"run {body['stage']} {body['arm']} seed {body['seed']}: {value}, {body['train_seconds']:.1f} s")
+        elif kind == "diff":
+            print(f"--- diff\n{excerpt(body)}")
+        elif kind in ("commit", "documents"):
+            print(f"{kind} {body.get('commit', body.get('refused'))}")
+        elif kind == "answer":
+            print(f"a person's answer: {plain(str(body))}")
+    if versions and (verdict := versions[-1]["verdict"]):
+        print(f"verdict {verdict['outcome']}: {plain(verdict['finding'])}")
+    if walked.divergence:
+        print(f"DIVERGED: {plain(walked.divergence.what)}")
 
 
 def print_ideas(found: list[dict[str, Any]], sought: bool) -> None:

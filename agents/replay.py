@@ -7,13 +7,13 @@ not on record, another next node, or another state.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from agents.errors import CircleError, SessionError
 from agents.journal import Journal
-from agents.ports import Context, Laboratory, Order, Reporter, Workspace, silent
+from agents.ports import Context, Laboratory, Order
 from agents.recording import (
     RecordedClock,
     RecordedLaboratory,
@@ -62,10 +62,14 @@ def note(journal: Journal, found: Any) -> None:
 
 @dataclass
 class Tape:
-    """The record as `once` is asked for it: what is not there is a divergence, and nothing is done for it."""
+    """The record as `once` is asked for it: what is not there is a divergence, and nothing is done for it.
+
+    `taken` is what the present step has been given.
+    """
 
     journal: Journal
     used: set[tuple[str, str]] = field(default_factory=set)
+    taken: list[tuple[str, Any]] = field(default_factory=list)
 
     def once(self, kind: str, key: str, effect: Callable[[], Any]) -> Any:
         """Return what is on record; raise Diverged with the next entry of its kind otherwise."""
@@ -74,6 +78,7 @@ class Tape:
             left = (body for name, body in self.journal.bodies(kind).items() if (kind, name) not in self.used)
             raise Diverged(f"today asks for the {kind} {key[:_SHOWN]!r}; recorded next: {_short(next(left, 'none'))}")
         self.used.add((kind, key))
+        self.taken.append((kind, found))
         return found
 
     def record(self, kind: str, key: str, body: Any) -> Any:
@@ -98,90 +103,111 @@ class TapedLaboratory(RecordedLaboratory):
 
     def __init__(self, tape: Tape) -> None:
         super().__init__(cast("Laboratory", _Nothing()), tape.once)
-        self._tape = tape
+        self.tape = tape
+        self.orders: dict[str, Order] = {}
 
-    def run(self, orders: Any) -> list[Run]:
+    def run(self, orders: Sequence[Order]) -> list[Run]:
         """Return the runs on record of these orders."""
-        return [Run.model_validate(self._tape.once("run", order.key, _told(order))) for order in orders]
+        self.orders |= {order.key: order for order in orders}
+        return [Run.model_validate(self.tape.once("run", order.key, _told(order))) for order in orders]
 
     def close(self) -> None:
         """There is nothing to be closed."""
 
 
-def replay(opened: Opened, report: Reporter = silent) -> dict[str, Any]:
-    """Walk through a session again; return the document that `circle replay --json` prints."""
+@dataclass(frozen=True)
+class Walked:
+    """A step that was walked through again: what it was given from the record, and the state that it left."""
+
+    number: int
+    node: str
+    taken: tuple[tuple[str, Any], ...]
+    values: State
+    divergence: Divergence | None
+
+
+def replay(
+    opened: Opened,
+    look: Callable[[Walked], None] = lambda walked: None,
+    again: Callable[[Opened, dict[str, Order]], dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Walk through a session again; return the document that `circle replay --json` prints.
+
+    Each step is shown to `look`; `again` trains all of its orders once more, and says what came of it.
+    """
     started = time.monotonic()
     journal = Journal(opened.folder / "journal.sqlite")
     try:
-        steps, divergence = list(walk(opened, journal, report))[-1]
+        laboratory = TapedLaboratory(Tape(journal))
+        for last in walk(opened, laboratory):
+            look(last)
     finally:
         journal.close()
+    steps, divergence = last.number, last.divergence
+    trained = again(opened, laboratory.orders) if again and divergence is None else {"runs": 0}
     return {
         "id": opened.session.id,
         "steps": steps,
         "identical": divergence is None,
         "first_divergence": divergence.model_dump(mode="json") if divergence else None,
         "model_calls": 0,
-        "runs": 0,
         "commits": 0,
+        **trained,
         "wall_seconds": round(time.monotonic() - started, 3),
     }
 
 
-def walk(opened: Opened, journal: Journal, report: Reporter = silent) -> Iterator[tuple[int, Divergence | None]]:
-    """Give each step's number and the divergence that it ends in, if any; the last one is the record's last.
+def walk(opened: Opened, laboratory: TapedLaboratory) -> Iterator[Walked]:
+    """Give each step of the record, the last of them with the divergence that it ends in, if there is one.
 
     Raises:
         SessionError: the session has no steps on record.
     """
-    recorded = {key: body for key, body in journal.bodies("step").items() if int(key) > opened.session.step}
+    tape = laboratory.tape
+    recorded = {key: body for key, body in tape.journal.bodies("step").items() if int(key) > opened.session.step}
     first = next(iter(recorded.values()), None)
     if first is None or (first["node"] != _FIRST and not opened.session.parent):
         name = opened.session.id
         raise SessionError(f"Session {name} has no steps on record: it is older than replays, or not begun.")
-    tape = Tape(journal)
-    context = _context(opened, tape, report)
-    walked = _steps(opened, tape, context)
+    walked, values = _steps(opened, laboratory), opened.first_state()
     for key, then in recorded.items():
-        number, node = int(key), then["node"]
+        tape.taken.clear()
         try:
             values, following = next(walked)
+            what = _difference(then, values, following)
         except Diverged as diverged:
-            yield number, Divergence(step=number, node=node, what=str(diverged))
-            return
+            what = str(diverged)
         except StopIteration:
-            yield number, Divergence(step=number, node=node, what="today the session has ended; on record it goes on")
-            return
-        difference = _difference(then, values, following)
-        yield number, Divergence(step=number, node=node, what=difference) if difference else None
-        if difference:
+            what = "today the session has ended; on record it goes on"
+        found = Divergence(step=int(key), node=then["node"], what=what) if what else None
+        yield Walked(int(key), then["node"], tuple(tape.taken), values, found)
+        if found:
             return
 
 
-def _context(opened: Opened, tape: Tape, report: Reporter) -> Context:
-    nothing: Any = _Nothing()
+def _context(opened: Opened, laboratory: TapedLaboratory) -> Context:
+    tape, nothing = laboratory.tape, cast("Any", _Nothing())
     return Context(
         session=portable(opened.session),
         target=Target.model_validate(tape.once("target", "", lambda: None)),
         researcher=RecordedResearcher(nothing, tape.once),
-        workspace=RecordedWorkspace(cast("Workspace", nothing), tape.once),
-        laboratory=TapedLaboratory(tape),
+        workspace=RecordedWorkspace(nothing, tape.once),
+        laboratory=laboratory,
         clock=RecordedClock(nothing, tape.once),
         record=tape.record,
-        report=report,
         inspect=recorded_inspection(nothing, tape.once),
         usage=recorded_usage(Usage, tape.once),
     )
 
 
-def _steps(opened: Opened, tape: Tape, context: Context) -> Iterator[tuple[State, tuple[str, ...]]]:
+def _steps(opened: Opened, laboratory: TapedLaboratory) -> Iterator[tuple[State, tuple[str, ...]]]:
     """Run today's graph over the tape; give the state after each node, and what comes next."""
     from langgraph.checkpoint.memory import InMemorySaver
     from langgraph.types import Command
 
     from agents.graph import build_graph
 
-    graph = build_graph(InMemorySaver())
+    graph, context, tape = build_graph(InMemorySaver()), _context(opened, laboratory), laboratory.tape
     config: Any = {"configurable": {"thread_id": opened.session.id}, "recursion_limit": _STEP_LIMIT}
     step: Any = opened.begin(graph, config)
     seen = opened.session.step
@@ -201,9 +227,8 @@ def _steps(opened: Opened, tape: Tape, context: Context) -> Iterator[tuple[State
 def _difference(then: dict[str, Any], values: State, following: tuple[str, ...]) -> str:
     """Say how a step ends otherwise than on record; nothing where it ends the same."""
     if list(following) != then["next"]:
-        return (
-            f"today goes on to {', '.join(following) or 'the end'}; on record to {', '.join(then['next']) or 'the end'}"
-        )
+        today, before = (", ".join(nodes) or "the end" for nodes in (following, then["next"]))
+        return f"today goes on to {today}; on record to {before}"
     if digest(values) == then["sha256"]:
         return ""
     now = {name: digest(value) for name, value in values.items()}

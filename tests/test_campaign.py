@@ -178,6 +178,7 @@ def test_a_night_without_room_trains_nothing(plain: Path) -> None:
         assert "the next step may take" in night["spent"]
 
 
+@pytest.mark.long
 def test_what_waits_for_a_person_is_left_waiting(plain: Path, pace: list[str], tmp_path: Path) -> None:
     """The rest goes on, the person is told once, and what they approve goes on with the night, to its next version."""
     notes = tmp_path / "notes"

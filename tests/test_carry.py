@@ -16,6 +16,7 @@ Script = Callable[..., str]
 BETTER = plan("An intercept", ("intercept", False, True))
 
 
+@pytest.mark.long
 def test_a_session_is_replayed_elsewhere(plain: Path, script: Script, tmp_path: Path) -> None:
     """In an empty folder without git; its weights stay behind, and what it is about is shown."""
     researcher = script(BETTER, change(), review(), analysis())

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.commands import analysis, change, circle, git, plan, review, revision, session_id, shown
 
 Script = Callable[..., str]
@@ -25,6 +27,10 @@ def test_a_fork_takes_another_way_and_leaves_the_old_one(plain: Path, script: Sc
     ]  # fmt: skip
     before = (git(plain, "for-each-ref", f"refs/heads/circle/{old}"), shown(plain, old))
 
+    missing, last = (circle(plain, "fork", old, "--at", step) for step in ("90", "10"))
+    assert missing.returncode == last.returncode == 1
+    assert "has no step 90" in missing.stderr and "it ended there" in last.stderr
+
     other = script(revision("Add what is missing."), BETTER, change(), review(), analysis("It was missing."))
     at = next(step["number"] for step in steps if step["node"] == "analyzer")
     ended = circle(plain, "fork", old, "--at", str(at), "--idea", "An intercept", "--researcher", other)
@@ -42,6 +48,7 @@ def test_a_fork_takes_another_way_and_leaves_the_old_one(plain: Path, script: Sc
     assert f"{old}  concluded         the first" in tree and f"    {new}  victory           from step {at}  <-" in tree
 
 
+@pytest.mark.long
 def test_a_fork_gives_another_human_answer(plain: Path, script: Script) -> None:
     """Approved in one, rejected in the other; a budget can be raised as well."""
     old = session_id(circle(plain, "start", "--researcher", script(LOWER, change(), review()), "Rate").stderr)
@@ -56,6 +63,7 @@ def test_a_fork_gives_another_human_answer(plain: Path, script: Script) -> None:
     assert [version["plan"]["title"] for version in shown(plain, new)["versions"]] == ["A lower rate", "An intercept"]
 
 
+@pytest.mark.long
 def test_a_spent_budget_that_was_raised_goes_on(plain: Path, script: Script) -> None:
     """What was tried stays tried; the fork pays for what comes next, and the versions of before count."""
     first = script(LOWER, change(), review(), analysis("Slow."), revision("More."), BETTER, change(), review())
@@ -69,13 +77,3 @@ def test_a_spent_budget_that_was_raised_goes_on(plain: Path, script: Script) -> 
     new = shown(plain, session_id(more.stderr))
     assert new["status"] == "victory" and len(new["versions"]) == 2
     assert "nothing left to be spent on" in circle(plain, "resume", new["id"], "--max-runs", "500").stderr
-
-
-def test_a_step_that_is_none_or_the_last_is_refused(plain: Path, script: Script) -> None:
-    """In a sentence, and nothing is made."""
-    researcher = script(LOWER, change(), review(), analysis(), revision(exhausted=True))
-    name = session_id(circle(plain, "start", "--turbo", "--researcher", researcher, "Rate").stderr)
-    missing, last = (circle(plain, "fork", name, "--at", step) for step in ("90", "10"))
-    assert missing.returncode == last.returncode == 1
-    assert "has no step 90" in missing.stderr and "it ended there" in last.stderr
-    assert len(json.loads(circle(plain, "list", "--json").stdout)) == 1

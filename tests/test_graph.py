@@ -210,6 +210,7 @@ def test_a_failed_review_goes_back_with_its_issues(plain: Path, script: Script) 
     assert kept == version["attempts"][0]["commit"]
 
 
+@pytest.mark.long
 def test_a_version_that_failed_is_never_tried_again(plain: Path, script: Script) -> None:
     """The same diff and flags again are refused by the review, in this session and in later ones."""
     code, session = run(

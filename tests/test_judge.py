@@ -72,6 +72,7 @@ def test_ablations_tell_the_mechanism_from_the_trivial_thing(plain: Path) -> Non
     assert "### Was it the mechanism?" in paper and first["finding"] in paper
 
 
+@pytest.mark.long
 def test_a_win_is_tried_at_further_scales(plain: Path) -> None:
     """An intercept helps for ever; a higher rate only hurries, so its gain vanishes with time and is called so."""
     _, version, _ = judged(plain, "--flags", "--intercept", "--scales", "9.6k,4.8k")
@@ -86,6 +87,7 @@ def test_a_win_is_tried_at_further_scales(plain: Path) -> None:
     assert "**Status**: Validated, scale-dependent" in log
 
 
+@pytest.mark.long
 def test_checks_that_the_budget_has_no_room_for_are_named(plain: Path) -> None:
     """A win that is paid for stays a win; what could not be tried after it says so."""
     ended = circle(plain, "judge", "--flags", "--intercept", "--scales", "24k", "--max-runs", "50", "--json")
@@ -100,6 +102,7 @@ def test_a_limit_that_allows_no_verdict_is_said_before_the_first_run(plain: Path
     assert "9 runs are allowed, and no verdict takes fewer than" in said.partition("\nrun ")[0]
 
 
+@pytest.mark.long
 def test_a_judged_session_that_was_stopped_needs_no_approval_when_it_goes_on(plain: Path) -> None:
     """Its author approved the diff by having it judged, however often the session is interrupted."""
     home = Home(plain)

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.commands import analysis, change, circle, git, plan, review, revision, session_id, shown
 
 Script = Callable[..., str]
@@ -43,6 +45,15 @@ def test_a_victory_after_a_failure_is_walked_through_again(plain: Path, script: 
     assert document["steps"] == 18 and document["model_calls"] == document["runs"] == document["commits"] == 0
     assert world(plain, name)[0] == before[0] and world(plain, name)[2] == before[2]
 
+    walked = circle(plain, "replay", name, "--step").stdout
+    assert "=== step 2: planner V1" in walked and "--- experiment-planner was asked" in walked
+    assert "run screen experiment seed" in walked and "verdict win: Confirmed" in walked
+
+    again = circle(plain, "replay", name, "--rerun", "--json")
+    document = json.loads(again.stdout)
+    assert again.returncode == 0 and document["rerun_identical"] == document["runs"] > 40
+    assert world(plain, name)[0] == before[0] and world(plain, name)[2] == before[2]
+
     journal = plain / ".circle" / "sessions" / name / "journal.sqlite"
     _tamper(journal, "reply", "Slow.", "Fast.")
     code, document = replayed(plain, name)
@@ -66,6 +77,7 @@ def _tamper(journal: Path, kind: str, before: str, after: str) -> None:
             database.execute("UPDATE entries SET body = ?, sha256 = ? WHERE seq = ?", (text, sha256, seq))
 
 
+@pytest.mark.long
 def test_a_rejection_and_an_approval_are_replayed(plain: Path, script: Script) -> None:
     """A person's words are on record; while the session waits, the replay ends where it waits."""
     replies = [LOWER, change(), review(), BETTER, change(), review(), analysis()]
@@ -82,6 +94,7 @@ def test_a_rejection_and_an_approval_are_replayed(plain: Path, script: Script) -
     assert (code, document["identical"]) == (0, True) and document["steps"] == 14
 
 
+@pytest.mark.long
 def test_a_session_that_was_killed_is_replayed(plain: Path, script: Script) -> None:
     """SIGKILL in the middle of the runs, resumed: the record is that of one session."""
     researcher = script(BETTER, change(), review(), analysis())

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agents.commands.following import display
 from agents.errors import CircleError
 from agents.options import (
     ID,
@@ -19,6 +21,7 @@ from agents.options import (
 )
 
 if TYPE_CHECKING:
+    from agents.replay import Walked
     from agents.session import Opened
 
 
@@ -74,20 +77,33 @@ def log(id_: ID, target: TargetOption = None, json_: JsonOption = False) -> None
         print_log(found, relatives, id_)
 
 
-def replay(id_: ID, target: TargetOption = None, json_: JsonOption = False) -> None:
+def replay(
+    id_: ID,
+    target: TargetOption = None,
+    again: Annotated[bool, typer.Option("--rerun", help="Train every run once more, and compare.")] = False,
+    step: Annotated[bool, typer.Option("--step", help="Show each step, and wait for a key on a terminal.")] = False,
+    json_: JsonOption = False,
+) -> None:
     """Walk through a session again from its journal: nothing is asked, trained or committed. 1 if it diverged."""
+    from agents.printing import print_replay, print_step
     from agents.replay import replay as replay_session
+    from agents.rerun import rerun
 
-    shown = replay_session(home(target).find(id_))
+    def look(walked: Walked) -> None:
+        if step:
+            print_step(walked)
+            if sys.stdin.isatty() and input("Enter goes on, q ends: ").strip() == "q":
+                raise typer.Exit(0)
+
+    with display() as report:
+        trained = partial(rerun, report=report) if again else None
+        shown = replay_session(home(target).find(id_), look, trained)
     if json_:
         print(json.dumps(shown, indent=1))
-    elif shown["identical"]:
-        seconds = f"{shown['wall_seconds']:.2f} s"
-        print(f"Identical: {shown['steps']} steps, {seconds}; nothing was asked, trained or committed.")
     else:
-        found = shown["first_divergence"]
-        print(f"Diverged at step {found['step']}, {found['node']}: {found['what']}")
-    raise typer.Exit(0 if shown["identical"] else CircleError.exit_code)
+        print_replay(shown)
+    same = shown["identical"] and shown.get("rerun_equivalent", True)
+    raise typer.Exit(0 if same else CircleError.exit_code)
 
 
 def export(id_: ID, file: Annotated[Path, typer.Argument(help="A new file.")], target: TargetOption = None) -> None:
