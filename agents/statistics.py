@@ -35,8 +35,6 @@ from itertools import pairwise
 from statistics import fmean, median, stdev
 from typing import Literal, NamedTuple
 
-from scipy.special import stdtrit
-
 from agents.records import Cause, Confidence, Direction, Interval, Outcome, Verdict
 
 Screen = Literal["more", "drop", "survives"]
@@ -127,7 +125,7 @@ def interval(values: Sequence[float], level: float = 0.95, floor: Floor | None =
         squares += (floor.n - 1) * 2 * floor.std**2
     if freedom == 0:
         return Interval(mean=mean, low=-math.inf, high=math.inf)
-    half = float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(squares / freedom / n)
+    half = _quantile(freedom, (1 + level) / 2) * math.sqrt(squares / freedom / n)
     return Interval(mean=mean, low=mean - half, high=mean + half)
 
 
@@ -237,7 +235,7 @@ def kappa(baseline: Sequence[float], stretched: Sequence[float], direction: Dire
 def kappa_margin(floor: Floor, seeds: int, stretch: float = 1.25) -> float:
     """The half-width of a kappa of so many seeds at LEVEL, as if longer training shared nothing with the floor."""
     error = floor.std * math.sqrt(2 / seeds) / math.log(stretch)
-    return float(stdtrit(floor.n - 1, (1 + LEVEL) / 2)) * error
+    return _quantile(floor.n - 1, (1 + LEVEL) / 2) * error
 
 
 def equal_time(
@@ -283,7 +281,7 @@ def near_zero(estimate: Interval, pairs: int) -> bool:
     """
     if pairs < 2:
         raise ValueError(f"a standard error needs at least 2 pairs, not {pairs}")
-    error = (estimate.high - estimate.mean) / float(stdtrit(pairs - 1, (1 + LEVEL) / 2))
+    error = (estimate.high - estimate.mean) / _quantile(pairs - 1, (1 + LEVEL) / 2)
     return abs(estimate.mean) <= 2 * error
 
 
@@ -456,3 +454,10 @@ def _span(effect: Interval | None) -> str:
 
 def _row(row: int, outcome: Outcome, cause: Cause | None, quantity: str, value: float | None, finding: str) -> Verdict:
     return Verdict(outcome=outcome, cause=cause, row=row, finding=finding, quantity=quantity, value=value)
+
+
+def _quantile(freedom: float, probability: float) -> float:
+    """The quantile of Student's t; scipy is a fifth of the start of a command that only shows something."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, probability))
