@@ -116,7 +116,7 @@ CASES = (
     Case("a path of 300 characters", (use(EDITOR, command="view", path="x" * 300),), more_requests=1),
     Case("JSON of 3000 levels", (text('{"a":' * 3000),), more_requests=1),
     Case("a draft that was thought aloud", (text(f"<think>{json.dumps(DRAFT)}</think>{json.dumps(DEAD)}"),)),
-    Case("500 for what it cannot do", (Status(500, "tools param requires --jinja flag"),), more_requests=1),
+    Case("500 for what it cannot do", (Status(500, "json_schema is not supported by this model"),), more_requests=1),
     Case("a refusal that repeats the request", (ECHO,) * 2, more_requests=2),
     Case("instructions in one string alone", (Status(400, "system: Input should be a valid string"),), more_requests=1),
     Case("a date to wait for", (Status(429, "later", headers={"retry-after": "Thu, 01 Jan 2026 00:00:00 GMT"}),)),
