@@ -75,6 +75,7 @@ def bring(home: Home, file: Path) -> Opened:
         raise SessionError(f"Session {session.id} is in {home.folder} already.") from None
     for name, content in members.items():
         (opened.folder / name).write_bytes(content)
+    opened.forget()
     (opened.folder / "session.json").write_text(opened.session.model_dump_json(indent=1), encoding="utf-8")
     return opened
 

@@ -92,7 +92,8 @@ class FolderDesk:
         """Say what the mechanical review finds, and how a run of a few steps in the sandbox ends, if there is one."""
         from agents.review import mechanical_issues
 
-        assert self.plan is not None
+        if self.plan is None:
+            raise EditRefused("There is no plan that this could be checked against.")
         commit = self._commit()
         issues = mechanical_issues(
             base=self.workspace.export(self.base),
@@ -119,7 +120,8 @@ class FolderDesk:
         place = self.folder / name
         if name.is_absolute() or ".." in name.parts or not name.parts or "\0" in path:
             raise EditRefused(f"{path!r} is no path below the repository's root.")
-        if place.is_dir() or any(part.is_symlink() for part in (place, *place.parents)):
+        parts = [self.folder.joinpath(*name.parts[:depth]) for depth in range(1, len(name.parts) + 1)]
+        if place.is_dir() or any(part.is_symlink() for part in parts):
             raise EditRefused(f"{path} is no plain file.")
         return place
 

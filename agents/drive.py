@@ -157,6 +157,7 @@ def _world(opened: Opened, target: Target, journal: Journal, report: Reporter) -
         return None
     return World(
         model=target.model.model_copy(update={"name": session.model}),
+        secret=session.secret,
         journal=journal,
         budget=session.budget,
         target=target,

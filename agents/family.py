@@ -12,6 +12,7 @@ from agents.errors import SessionError
 from agents.journal import Journal
 from agents.records import Budget, Idea, Record
 from agents.session import FORK, Home, Opened, now, plain_session, slug, write
+from agents.state import spend_of
 
 _OF_THE_OLD_SESSION = ("runs", "usage", "wall_seconds", "halted", "conclusion", "status", "victory")
 
@@ -56,13 +57,15 @@ def family(home: Home, opened: Opened) -> list[dict[str, Any]]:
     """Return the session, its forks and what it was forked from, with their depths, the oldest ancestor first."""
     sessions = {other.session.id: other for other in reversed(home.sessions())}
     eldest = opened
-    while eldest.session.parent in sessions:
+    seen = {eldest.session.id}
+    while eldest.session.parent in sessions and eldest.session.parent not in seen:
         eldest = sessions[eldest.session.parent]
+        seen.add(eldest.session.id)
 
     def below(parent: Opened, depth: int) -> list[dict[str, Any]]:
         session = parent.session
         own = {"id": session.id, "parent": session.parent or None, "step": session.step, "status": parent.status()}
-        children = (other for other in sessions.values() if other.session.parent == session.id)
+        children = (other for other in sessions.values() if other.session.parent == session.id != other.session.id)
         return [own | {"depth": depth}, *(entry for child in children for entry in below(child, depth + 1))]
 
     return below(eldest, 0)
@@ -115,13 +118,30 @@ def where_it_stopped(opened: Opened) -> int:
         SessionError: nothing had been done yet, or it was not the budget that ended it.
     """
     name, state, found = opened.session.id, opened.state(), steps(opened)
-    if state.get("status") == "victory":
-        raise SessionError(f"Session {name} ended with a victory: there is nothing left to be spent on.")
+    if opened.status() == "running":
+        raise SessionError(f"Session {name} is running: circle stop {name} first.")
+    reason = state.get("conclusion", "")
+    if state.get("status") and not reason.startswith("The budget"):
+        raise SessionError(f"It was not the budget that ended session {name}: {reason or 'it ended with a victory.'}")
     ended = bool(state.get("status"))
     done = len(found) - ended - (1 if state.get("halted") else 0)
     if done < 1 or state.get("baseline") is None:
         raise SessionError(f"Session {name} has spent nothing yet: circle start with a larger budget.")
     return found[done - 1].number
+
+
+def left_of(opened: Opened, raised: Budget) -> Budget:
+    """Return what a fork may use of a raised budget: the limits are of all that was and will be used."""
+    spend = spend_of(opened.state())
+    tokens = spend.input_tokens + spend.output_tokens
+    return raised.model_copy(
+        update={
+            "max_runs": raised.max_runs and max(0, raised.max_runs - spend.runs),
+            "max_hours": raised.max_hours and max(0.0, raised.max_hours - spend.wall_seconds / 3600),
+            "max_usd": raised.max_usd and max(0.0, raised.max_usd - spend.usd),
+            "max_tokens": raised.max_tokens and max(0, raised.max_tokens - tokens),
+        }
+    )
 
 
 def _values(opened: Opened, at: int) -> dict[str, Any] | None:

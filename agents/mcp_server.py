@@ -38,9 +38,10 @@ a diff before it is trained, by the command that `show` names; you cannot. (A mo
 it in the sandbox before.)
 """
 Count = Annotated[int, Field(ge=0)]
-Dollars = Annotated[float, Field(ge=0)]
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Asked = ParamSpec("_Asked")
 _Answered = TypeVar("_Answered")
+_Number = TypeVar("_Number", int, float)
 
 
 def serve(home: Home) -> MCPServer[Any]:
@@ -63,6 +64,11 @@ def serve(home: Home) -> MCPServer[Any]:
     return server
 
 
+def _least(own: _Number | None, asked: _Number) -> _Number | None:
+    """The smaller of two limits; 0, or none of one's own, is no limit."""
+    return min(filter(None, (own, asked)), default=None)
+
+
 def _told(tool: Callable[_Asked, _Answered]) -> Callable[_Asked, _Answered]:
     """Let what went wrong reach the agent as the sentence that a person would read."""
     from mcp.server.mcpserver.exceptions import ToolError
@@ -82,7 +88,7 @@ class Tools:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._drivers: list[subprocess.Popen[bytes]] = []
+        self._drivers: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(
         self,
@@ -118,7 +124,8 @@ class Tools:
 
     def show(self, session: str) -> Any:
         """Say how a session stands: status, versions with review, measurements and verdict, spend, what to do next."""
-        return document(self._home.find(session)) | self._next(self._home.find(session))
+        opened = self._home.find(session)
+        return document(opened) | {"status": self._status(opened)} | self._next(opened)
 
     def diff(self, session: str) -> Any:
         """Return the session's newest diff and its SHA-256."""
@@ -134,14 +141,14 @@ class Tools:
     def stop(self, session: str) -> Any:
         """Ask a running session to stop at its next boundary; it can be resumed."""
         opened = self._home.find(session)
-        if opened.status() == "running":
+        if self._status(opened) == "running":
             opened.ask_to_stop()
-        return {"session": session, "status": opened.status()}
+        return {"session": session, "status": self._status(opened)}
 
     def sessions(self) -> Any:
         """List the sessions of this repository, newest first."""
         found = [
-            {"id": opened.session.id, "status": opened.status(), "idea": opened.session.idea.text}
+            {"id": opened.session.id, "status": self._status(opened), "idea": opened.session.idea.text}
             for opened in self._home.sessions()
         ]
         return {"sessions": found}
@@ -152,6 +159,11 @@ class Tools:
 
         return {"ideas": remembered(self._home, words or [])}
 
+    def _status(self, opened: Opened) -> str:
+        """How a session stands; one whose driver has only begun is running."""
+        driver = self._drivers.get(opened.session.id)
+        return "running" if driver is not None and driver.poll() is None else opened.status()
+
     @property
     def _target(self) -> Target:
         return load_committed_target(self._home.workspace, self._home.workspace.head())
@@ -159,16 +171,17 @@ class Tools:
     def _options(
         self, preset: str, max_versions: int, max_runs: int, max_usd: float = 0.0, max_tokens: int = 0
     ) -> Options:
-        """The target's defaults, but that no diff approves itself."""
+        """The target's defaults, but that no diff approves itself; an agent may lower its limits and raise none."""
+        start = self._target.start
         return options_of(
-            self._target.start.model_copy(update={"turbo": False}),
+            start.model_copy(update={"turbo": False}),
             preset=preset or None,
             train_tokens=None,
-            max_versions=max_versions or None,
-            max_runs=max_runs or None,
+            max_versions=_least(start.max_versions, max_versions),
+            max_runs=_least(start.max_runs, max_runs),
             max_hours=None,
-            max_usd=max_usd or None,
-            max_tokens=max_tokens or None,
+            max_usd=_least(start.max_usd, max_usd),
+            max_tokens=_least(start.max_tokens, max_tokens),
             minimum_effect=None,
             confidence=None,
             workers=None,
@@ -182,7 +195,7 @@ class Tools:
         command = [sys.executable, "-m", "agents.cli", "resume", name, "--target", str(self._home.target)]
         with (opened.folder / "drive.log").open("wb") as log:
             driver = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        self._drivers = [other for other in (*self._drivers, driver) if other.poll() is None]
+        self._drivers[name] = driver
         return {"session": name, "next": "show says how it stands"}
 
     def _next(self, opened: Opened) -> dict[str, str]:

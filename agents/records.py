@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -36,6 +36,9 @@ Cause = Literal["theory", "system", "noise", "implementation"]
 Severity = Literal["CRITICAL", "WARNING", "MINOR"]
 Ending = Literal["failed run", "screen", "too costly", "dropped", "refused", "confirmed", "budget"]
 FlagValue = bool | int | float | str
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")]
+Branch = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w./-]*$")]
+"""Git takes a name that begins with a dash for an option; a record may come from another machine."""
 
 
 def canonical(body: Any) -> str:
@@ -107,8 +110,8 @@ class Change(Record):
 class Patch(Record):
     """A change as committed: the branch, its one code commit, and the SHA-256 of base..commit."""
 
-    branch: str
-    commit: str
+    branch: Branch
+    commit: Commit
     diff_sha256: str
     files: tuple[str, ...]
     summary: str
@@ -117,7 +120,7 @@ class Patch(Record):
 class Attempt(Record):
     """An earlier commit of a version that was sent back, and why."""
 
-    commit: str
+    commit: Commit
     diff_sha256: str
     failure: str
 
@@ -408,8 +411,8 @@ class Version(Record):
 class Victory(Record):
     """A version whose gain fresh seeds and hidden data confirmed."""
 
-    branch: str
-    commit: str
+    branch: Branch
+    commit: Commit
     effect: float
     ci: tuple[float, float]
     checkpoint: str
@@ -500,7 +503,7 @@ class Session(Record):
     id: str
     idea: Idea
     target: str = ""
-    base: str
+    base: Commit
     researcher: str
     preset: str
     train_tokens: int
@@ -518,7 +521,7 @@ class Session(Record):
     tried: tuple[Tried, ...] = ()
     before: tuple[Tried, ...] = ()
     campaign: str = ""
-    origin: str = ""
+    origin: Commit | Literal[""] = ""
     standing: tuple[Flag, ...] = ()
     floor_checked: bool = False
     model: str = ""

@@ -6,6 +6,7 @@ not on record, another next node, or another state.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -202,6 +203,7 @@ def _context(opened: Opened, laboratory: TapedLaboratory) -> Context:
 
 def _steps(opened: Opened, laboratory: TapedLaboratory) -> Iterator[tuple[State, tuple[str, ...]]]:
     """Run today's graph over the tape; give the state after each node, and what comes next."""
+    os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
     from langgraph.checkpoint.memory import InMemorySaver
     from langgraph.types import Command
 

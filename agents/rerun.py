@@ -1,7 +1,7 @@
 """Every run of a session trained once more, and held against the record: what `circle replay --rerun` adds.
 
-On the machine that trained it a CPU gives the same bits. Elsewhere a run may differ; then the metrics of all runs must
-be equivalent: the 90 % interval of their mean difference lies within one standard deviation of the baseline.
+On the machine that trained it a CPU gives the same bits. Elsewhere a run may differ; then all must end alike, and each
+arm be equivalent: the 90 % interval of its mean difference lies within one standard deviation of the baseline.
 """
 
 from __future__ import annotations
@@ -45,16 +45,23 @@ def rerun(opened: Opened, orders: dict[str, Order], report: Reporter) -> dict[st
         journal.close()
         shutil.rmtree(folder, ignore_errors=True)
     different = [run for run in runs if not _identical(run, recorded[run.key])]
-    shifts = [after - before for run in runs for before, after in _metrics(recorded[run.key], run)]
     floor = baseline_of(opened.state())
-    shift = interval(shifts, _LEVEL) if len(shifts) > 1 else None
-    equivalent = bool(floor and shift and max(abs(shift.low), abs(shift.high)) < floor.std)
+    arms = ([run for run in runs if run.arm == arm] for arm in ("baseline", "experiment"))
+    ends = all(run.status == recorded[run.key].status for run in runs)
+    equivalent = ends and floor is not None and all(_equivalent(arm, recorded, floor.std) for arm in arms if arm)
     return {
         "runs": len(runs),
         "rerun_identical": len(runs) - len(different),
         "rerun_different": [f"{run.stage} {run.arm} seed {run.seed}" for run in different],
         "rerun_equivalent": not different or equivalent,
     }
+
+
+def _equivalent(runs: list[Run], recorded: dict[str, Run], sigma: float) -> bool:
+    """Whether an arm's metrics are the same in the mean, surely to within a standard deviation of the baseline."""
+    shifts = [after - before for run in runs for before, after in _metrics(recorded[run.key], run)]
+    shift = interval(shifts, _LEVEL) if len(shifts) > 1 else None
+    return shift is not None and max(abs(shift.low), abs(shift.high)) < sigma
 
 
 def _bodies(opened: Opened) -> dict[str, Any]:

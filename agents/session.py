@@ -351,6 +351,10 @@ class Opened:
         except (OSError, ValueError):
             return Summary(status="stopped")
 
+    def forget(self) -> None:
+        """Leave out of this folder's memory what the session tried: that was on another machine."""
+        write(self.folder / "summary.json", self.summary().model_copy(update={"tried": ()}).model_dump_json())
+
     def ask_to_stop(self) -> None:
         """Leave word for the process that drives the session to stop at its next boundary."""
         self.stop_file.touch()

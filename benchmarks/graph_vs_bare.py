@@ -17,7 +17,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -151,8 +151,9 @@ class Bench:
 
 def bare(bench: Bench) -> Kept:
     """Edit, run once, keep if lower, until the runs or the dollars are spent."""
-    world = World(
+    first = World(
         model=bench.target.model,
+        secret="the marks of a benchmark",
         journal=bench.journal,
         budget=bench.budget,
         target=bench.target,
@@ -177,6 +178,7 @@ def bare(bench: Bench) -> Kept:
         )
         try:
             question = Question("experiment-planner", "implement", {}, words, desk)
+            world = replace(first, base_tree=bench.home.workspace.export(champion))
             change = Claude(world).ask(question, Change)
         except Halted:
             break

@@ -115,6 +115,7 @@ CASES = (
     Case("half of a pair of surrogates", (use(EDITOR, command="view", path="\ud83d"),), more_requests=1),
     Case("a path of 300 characters", (use(EDITOR, command="view", path="x" * 300),), more_requests=1),
     Case("JSON of 3000 levels", (text('{"a":' * 3000),), more_requests=1),
+    Case("a number of 5000 digits", (text('{"title": ' + "1" * 5000),), more_requests=1),
     Case("a draft that was thought aloud", (text(f"<think>{json.dumps(DRAFT)}</think>{json.dumps(DEAD)}"),)),
     Case("500 for what it cannot do", (Status(500, "json_schema is not supported by this model"),), more_requests=1),
     Case("a refusal that repeats the request", (ECHO,) * 2, more_requests=2),

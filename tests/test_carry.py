@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import analysis, change, circle, git, plan, review, session_id, shown
+from tests.record_sessions import PLACE
 
 Script = Callable[..., str]
 BETTER = plan("An intercept", ("intercept", False, True))
@@ -68,3 +69,21 @@ def test_what_is_no_session_is_refused(tmp_path: Path, content: bytes | None) ->
     ended = circle(tmp_path, "import", str(file))
     assert ended.returncode == 1 and "Traceback" not in ended.stderr and len(ended.stderr.splitlines()) == 1
     assert not (tmp_path.parent / "escaped").exists()
+
+
+@pytest.mark.parametrize("field", ["base", "origin", "id"])
+def test_a_record_from_elsewhere_gives_git_no_orders(tmp_path: Path, field: str) -> None:
+    """What a session says of its commits is a commit's hash, or the session is none."""
+    sly = tmp_path / "sly.circle"
+    with tarfile.open(PLACE / "honest_conclusion.circle") as old, tarfile.open(sly, "w:gz") as new:
+        for about in old:
+            member = old.extractfile(about)
+            assert member is not None
+            content = member.read()
+            if about.name == "session.json":
+                content = json.dumps(json.loads(content) | {field: f"--output={tmp_path}/victim"}).encode()
+            about.size = len(content)
+            new.addfile(about, io.BytesIO(content))
+    ended = circle(tmp_path, "import", str(sly))
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    assert not (tmp_path / "victim").exists() and circle(tmp_path, "list").stdout == ""

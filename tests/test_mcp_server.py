@@ -82,12 +82,13 @@ def test_a_target_that_approves_by_itself_does_not_for_an_agent(plain: Path) -> 
     from tests.commands import git
 
     with (plain / "circle.toml").open("a") as settings:
-        settings.write("\n[start]\nturbo = true\n")
+        settings.write("\n[start]\nturbo = true\nmax_runs = 50\n")
     git(plain, "commit", "-qam", "Approve by itself")
 
     async def bring(session: ClientSession, call: Call) -> None:
-        begun = await call("judge", diff="", flags="--rate 0.02", max_runs=60)
+        begun = await call("judge", diff="", flags="--rate 0.02", max_runs=6_000)
         document = await until(call, begun["session"], "awaiting_approval", "victory", "concluded", "failed")
         assert document["status"] == "awaiting_approval"
+        assert document["budget"]["max_runs"] == 50, "a limit of the target's is not the agent's to raise"
 
     served(plain, bring)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -67,15 +68,17 @@ def resume(
     """Go on with a session that was stopped, interrupted or killed; with a raised budget as a fork of it."""
     from agents.campaign.board import check_current
     from agents.family import fork as fork_session
-    from agents.family import where_it_stopped
+    from agents.family import left_of, where_it_stopped
 
     opened = home(target).find(id_)
     check_current(opened)
     raised = _limits(max_versions, max_runs, max_hours, max_usd, max_tokens)
     if raised:
         settings = committed_home(target)[1]
+        at = where_it_stopped(opened)
         changes = fork_changes(opened.session, settings, None, None, None, raised)
-        opened = fork_session(opened, where_it_stopped(opened), changes)
+        assert changes.budget is not None
+        opened = fork_session(opened, at, replace(changes, budget=left_of(opened, changes.budget)))
         print(f"session {opened.session.id}", file=sys.stderr, flush=True)
     follow(opened, json_)
 

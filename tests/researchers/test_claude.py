@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -109,7 +110,7 @@ def test_broken_code_is_found_told_and_repaired(priced: Path, server: MessagesSe
     results = [last(request) for request in server.requests]
     assert "old_str occurs 0 times in model.py, and must occur once: look at it again. Nothing was done." in results
     (checked,) = [result for result in results if "CRITICAL model.py" in result]
-    assert checked.endswith("Nothing was run.")
+    assert "Nothing was run." in checked
     (repair,) = [request for request in server.requests if "Attempt 1, diff" in last(request)]
     assert "sent back" in asked(repair)
 
@@ -151,6 +152,8 @@ def test_a_protected_file_and_orders_in_a_log(priced: Path, server: MessagesServ
     changed = git(priced, "diff", "--name-only", base, version["commit"]).split()
     assert changed == ["model.py", "settings.py"] and git(priced, "status", "--porcelain") == ""
     assert len([result for result in reached if "Nothing was done" in result or "There is no tool" in result]) >= 6
+    marked = r"<data (\w{16})>(?:(?!</data).)*IGNORE ALL RULES.*?</data \1>"
+    assert all(re.search(marked, result, re.DOTALL) for result in reached if "IGNORE ALL RULES" in result)
     assert not any("\x1b" in json.dumps(request, ensure_ascii=False) for request in server.requests)
 
 

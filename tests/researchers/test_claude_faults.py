@@ -37,6 +37,7 @@ def world(journal: Journal, budget: Budget | None = None) -> World:
     target = parse_target((folder / "circle.toml").read_text() + SETTINGS, "a test")
     return World(
         model=target.model,
+        secret="5e",
         journal=journal,
         budget=budget or Budget(),
         target=target,

@@ -37,7 +37,9 @@ def laid(home: Home, folder: Path) -> FolderDesk:
 
 @pytest.fixture
 def tools(home: Home, tmp_path: Path) -> Toolbox:
-    return Toolbox(laid(home, tmp_path), writes=True, remember=lambda words: f"{words}", once=lambda call, give: give())
+    return Toolbox(
+        laid(home, tmp_path), "00ff", writes=True, remember=lambda words: f"{words}", once=lambda call, give: give()
+    )
 
 
 def edit(**arguments: Any) -> tuple[str, dict[str, Any]]:
@@ -63,6 +65,8 @@ def test_a_tool_does_what_it_says(tools: Toolbox, call: tuple[str, Any], words: 
     before = tools.desk.diff() if tools.desk else ""
     result, failed = tools.call(*call)
     assert words in result and not failed
+    told = call[0] != EDITOR or call[1]["command"] == "view"
+    assert (result.startswith("<data 00ff>\n") and result.endswith("\n</data 00ff>")) == told
     assert tools.desk is not None and (tools.desk.diff() != before) == (result.startswith(("Rep", "Ins", "Wrote")))
 
 

@@ -10,6 +10,8 @@ doctor.py        what `circle doctor` asks a server
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -49,6 +51,7 @@ class World:
     """What a model's researcher is handed for a session: `remember` answers from what earlier sessions tried."""
 
     model: Model
+    secret: str
     journal: Journal
     budget: Budget
     target: Target
@@ -83,6 +86,7 @@ class Claude:
             Unanswered, BudgetSpent, Paused, Interrupted, CircleError: as `Server.send` says.
         """
         desk = question.desk() if question.desk else None
+        self._spoken.dialect = self._dialect(question)
         conversation = self._conversation(question, reply, desk)
         if reply is not Change or desk is None or not self._spoken.dialect.tools:
             return conversation.ask(question.text, reply)
@@ -91,6 +95,14 @@ class Claude:
         except ToolsMissing:
             return self._conversation(question, reply, None).ask(question.text, reply)
         return reply.model_validate({"diff": desk.diff(), "summary": written.summary})
+
+    def _dialect(self, question: Question) -> Dialect:
+        """How the server was spoken to when the question was first asked: a killed session asks it so again."""
+        if self._world is None:
+            return self._spoken.dialect
+        record, now = self._world.journal.once, self._spoken.dialect
+        found = record("dialect", _identity(question), lambda: now.model_dump(mode="json"))
+        return Dialect.model_validate(found)
 
     def _conversation(self, question: Question, reply: type[Record], desk: Desk | None) -> Conversation:
         world = self._world
@@ -104,8 +116,9 @@ class Claude:
             report=world.report,
             stopped=world.stopped,
         )
-        identity = digest([question.skill, question.template, question.text])[:16]
+        identity = _identity(question)
         toolbox = Toolbox(
+            nonce=hmac.new(world.secret.encode(), identity.encode(), hashlib.sha256).hexdigest()[:16],
             desk=desk,
             writes=reply is Change,
             remember=world.remember if question.skill in ("experiment-planner", "idea-revisor") else None,
@@ -115,6 +128,10 @@ class Claude:
         if question.skill == "experiment-planner" and desk is not None:
             system = [_code(world.target, world.base_tree), *system]
         return Conversation(server, self._spoken, f"{question.skill} ({question.template})", system, toolbox)
+
+
+def _identity(question: Question) -> str:
+    return digest([question.skill, question.template, question.text])[:16]
 
 
 def _code(target: Target, tree: Path) -> str:

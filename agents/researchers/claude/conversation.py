@@ -181,7 +181,8 @@ def _sendable(content: list[Block]) -> list[Block]:
     kept = [{name: value for name, value in block.items() if value is not None} for block in content]
     for block in kept:
         block.pop("parsed_output", None)
-    return [block for block in kept if block.get("type") != "text" or block["text"]] or [{"type": "text", "text": "…"}]
+    said = [block for block in kept if block.get("type") != "text" or block["text"].strip()]
+    return said or [{"type": "text", "text": "…"}]
 
 
 def objects(text: str) -> list[dict[str, Any]]:
@@ -192,7 +193,7 @@ def objects(text: str) -> list[dict[str, Any]]:
     while start != -1:
         try:
             body, end = decoder.raw_decode(text, start)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # a number of thousands of digits is a ValueError of its own
             body, end = None, start + 1
         if isinstance(body, dict):
             found.append(body)

@@ -54,7 +54,7 @@ class Fault(Record):
 
 def status_fault(error: anthropic.APIStatusError, *, own_server: bool = False) -> Fault:
     """Return what an answer with an error status means; a server of one's own says 500 of what it cannot do, too."""
-    status, text = error.status_code, without_secrets(plain(f"{error.status_code}: {_words(error).rstrip('.')}", _TOLD))
+    status, text = error.status_code, plain(without_secrets(f"{error.status_code}: {_words(error).rstrip('.')}"), _TOLD)
     after = _seconds(error.response.headers.get("retry-after"))
     whole = f"{error.body or ''} {error.message}"
     if status in (401, 402, 403) or (status in (400, 429) and after is None and _MONEY.search(whole)):

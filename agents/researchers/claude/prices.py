@@ -13,7 +13,8 @@ from agents.errors import UsageError
 from agents.records import Usage
 from agents.settings import Model, Price
 
-_MILLION = 1_000_000
+_MILLION, _BRIEF_WRITE = 1_000_000, 1.25
+"""What a cache entry that lasts five minutes costs to write, of the input's price (the same page as prices.toml)."""
 FREE = Price(input=0, output=0, cache_write=0, cache_read=0)
 _OVERHEAD_TOKENS = 4_000
 """What a server may add to a request by itself: instructions for tools and for structured replies."""
@@ -30,7 +31,7 @@ def price_of(model: Model, server: str, *, limited: bool) -> Price:
     table = tomllib.loads((Path(__file__).parent / "prices.toml").read_text(encoding="utf-8"))
     if found := table.get(re.sub(r"-\d{8}$", "", model.name)):
         return Price.model_validate(found)
-    if is_own(server) and not limited and not model.name.startswith("claude"):
+    if is_own(server) and not limited and "claude" not in model.name.lower():
         return FREE
     raise UsageError(
         f"What the model {model.name!r} costs is not known: put [model.prices.{model.name!r}] with input, output, "
@@ -53,7 +54,9 @@ def cost(price: Price, usage: dict[str, Any]) -> Usage:
     written, read = _count(usage, "cache_creation_input_tokens"), _count(usage, "cache_read_input_tokens")
     asked = fresh + written + read
     rate = price.long if price.long and price.long_prompt and asked > price.long_prompt else price
-    usd = fresh * rate.input + written * rate.cache_write + read * rate.cache_read + output * rate.output
+    brief = min(written, _count(usage.get("cache_creation") or {}, "ephemeral_5m_input_tokens"))
+    usd = fresh * rate.input + (written - brief) * rate.cache_write + brief * _BRIEF_WRITE * rate.input
+    usd += read * rate.cache_read + output * rate.output
     return Usage(usd=usd / _MILLION, input_tokens=asked, output_tokens=output, model_calls=1)
 
 

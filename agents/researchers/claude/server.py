@@ -45,7 +45,7 @@ class Unsupported(Exception):
 
 def address() -> str:
     """Return the server's address: ANTHROPIC_BASE_URL, else Anthropic's own."""
-    return os.environ.get("ANTHROPIC_BASE_URL") or HOME
+    return (os.environ.get("ANTHROPIC_BASE_URL") or HOME).rstrip("/")
 
 
 def shown_address() -> str:

@@ -36,7 +36,8 @@ class Message:
         kind = event.get("type")
         self.begun = self.begun or kind in ("message_start", "content_block_start", "content_block_delta")
         if kind == "message_start":
-            self._count(_dict(event, "message").get("usage"))
+            asked = _dict(event, "message").get("usage")
+            self._count({**asked, "output_tokens": None} if isinstance(asked, dict) else None)
         elif kind == "content_block_start":
             self._blocks[_index(event)] = dict(_dict(event, "content_block"))
         elif kind == "content_block_delta":

@@ -5,6 +5,7 @@ Who only reads is given no tool that writes. Every path is checked by the desk, 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 from pydantic import ConfigDict, ValidationError
 
 from agents.errors import CircleError, EditRefused
-from agents.plain_text import plain, plain_lines
+from agents.plain_text import plain
 from agents.ports import Desk
 from agents.records import Record
+from agents.skills import data
 
 EDITOR = "str_replace_based_edit_tool"
 _MOST_CHARACTERS, _MOST_HITS, _MOST_CHECKS = 24_000, 60, 8
@@ -62,11 +64,13 @@ class _Nothing(Record):
 class Toolbox:
     """What one question's model may do. `remember` looks earlier sessions up; `once` keeps what a call gave.
 
+    What files, logs and memory say comes back between marks with the `nonce`, with nothing in it that acts or hides.
     A planner has the same tools where it only reads, so that the code which it is shown is cached once. A repeated
     conversation must see the same results: edits give them by themselves, for the desk is laid anew.
     """
 
     desk: Desk | None
+    nonce: str
     writes: bool
     remember: Callable[[Sequence[str]], str] | None
     once: Callable[[str, Callable[[], str]], str]
@@ -92,7 +96,9 @@ class Toolbox:
         if isinstance(arguments, dict):
             arguments = {key: value for key, value in arguments.items() if value is not None}
         try:
-            return self._calls[name](arguments), False
+            found = self._calls[name](arguments)
+            told = name != EDITOR or arguments.get("command") == "view"
+            return (data(self.nonce, found) if told else found), False
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the arguments"
@@ -124,14 +130,14 @@ class Toolbox:
         inside = [path for path in desk.files() if not folder or path.startswith(f"{folder}/")]
         if inside:
             marks = (f"{path}{'  (may be edited)' if desk.editable(path) else ''}" for path in inside)
-            return _cut("\n".join(plain(mark) for mark in marks))
+            return _cut("\n".join(marks))
         lines = desk.read(given.path).split("\n")
         first, last = given.view_range or (1, len(lines))
         last = len(lines) if last == -1 else min(last, len(lines))
         if not 1 <= first <= last:
             raise EditRefused(f"{given.path} has the lines 1 to {len(lines)}.")
         numbered = (f"{number:>5}\t{lines[number - 1]}" for number in range(first, last + 1))
-        return _cut(plain_lines("\n".join(numbered)))
+        return _cut("\n".join(numbered))
 
     def _replace(self, given: _Replace) -> str:
         text = self._opened.read(given.path)
@@ -175,7 +181,8 @@ class Toolbox:
         self.checks += 1
         if self.checks > _MOST_CHECKS:
             raise EditRefused(f"{_MOST_CHECKS} checks were made, and there are no more: hand in what you have.")
-        return self.once(f"check {self.calls}", self._opened.check)
+        written = hashlib.sha256(self._opened.diff().encode(errors="replace")).hexdigest()
+        return self.once(f"check {written}", self._opened.check)
 
     def _memory(self, arguments: Any) -> str:
         words, remember = _Words.model_validate(arguments).words, self.remember
