@@ -144,6 +144,7 @@ def test_the_words_of_the_verdict_name_every_cause(plain: Path, script: Script) 
         assert words in told, (name, told)
 
 
+@pytest.mark.long
 def test_work_that_hides_between_the_steps_is_paid_for(plain: Path, script: Script) -> None:
     """What a run computes before its first line of progress shows in no step time, but in the whole run's."""
     body = (
@@ -188,6 +189,7 @@ def test_the_gate_before_the_experiment(
         assert (version["verdict"]["outcome"], version["verdict"]["cause"]) == ("invalid", "implementation")
 
 
+@pytest.mark.long
 def test_a_failed_review_goes_back_with_its_issues(plain: Path, script: Script) -> None:
     """The second attempt is asked for with the first one's issue, and the first commit is kept."""
     issue = {"severity": "CRITICAL", "file": "model.py", "issue": "The sign is wrong.", "fix": "Turn it."}

@@ -49,6 +49,7 @@ def test_a_diff_that_loses_is_nobodys_to_revise(plain: Path) -> None:
     assert "not promising" in said and not version["experiment"]["promising"]
 
 
+@pytest.mark.long
 def test_ablations_tell_the_mechanism_from_the_trivial_thing(plain: Path) -> None:
     """A rate that gives little of an intercept's gain does not explain it; the intercept itself with a nudge does.
 

@@ -14,6 +14,7 @@ from agents.records import Baseline, Budget, Flag, Idea, Patch, Plan, Run, Sessi
 from agents.statistics import noise_floor
 
 TOKENS, KAPPA, GAIN = 100_000, 0.4, 0.05
+BASE = "0" * 40
 
 
 @dataclass
@@ -43,17 +44,17 @@ class Formula:
         )
 
 
-def conducted(ratio: float, commit: str = "new") -> tuple[list[Order], dict]:
+def conducted(ratio: float, commit: str = "1" * 40) -> tuple[list[Order], dict]:
     """Run the experiment of a version that is so much slower; return what it ordered and what it found."""
     laboratory = Formula(ratio)
-    floor = laboratory.run([Order("baseline", "floor", seed, "base", TOKENS) for seed in range(1, 9)])
+    floor = laboratory.run([Order("baseline", "floor", seed, BASE, TOKENS) for seed in range(1, 9)])
     laboratory.ordered.clear()
     noise = noise_floor([run.visible for run in floor if run.visible is not None])
     session = Session(
         id="s",
         idea=Idea(text="i", name="i"),
         target="t",
-        base="base",
+        base=BASE,
         researcher="r",
         preset="p",
         train_tokens=TOKENS,
@@ -126,7 +127,7 @@ def test_a_baseline_is_trained_as_long_where_in_doubt_and_before_a_win(
 
 def test_each_version_is_timed_beside_a_baseline_of_its_own() -> None:
     """The machine may have changed its speed since an earlier version's timing; losses are no matter of speed."""
-    ordered = [conducted(1.0, commit)[0] for commit in ("new", "newer")]
+    ordered = [conducted(1.0, commit)[0] for commit in ("1" * 40, "2" * 40)]
     one, other = ({order.key for order in orders if order.arm == "baseline"} for orders in ordered)
     timing = [order.key for orders in ordered for order in orders if (order.arm, order.stage) == ("baseline", "timing")]
     assert len(set(timing)) == len(timing) == 8

@@ -28,7 +28,6 @@ REVIEWED = {
     "trains_on_visible",
 }
 SAMPLE = {"look_ahead_far": "evaluation", "overtime": "run"}
-HONEST_SAMPLE = {"multi_token_prediction"}
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +55,12 @@ def test_the_review_stops_no_honest_patch(gates: Gates) -> None:
     assert stopped == REVIEWED
 
 
-def test_a_sample_of_cheats_is_caught_and_of_honest_patches_is_not(gates: Gates) -> None:
+def test_a_sample_of_cheats_is_caught(gates: Gates) -> None:
     """One test, so that one process trains the baseline that they share."""
     for name, layer in SAMPLE.items():
         passage = gates.passage(CHEATS[name])
         assert passage.lowers, passage
         assert passage.caught[0] == layer, passage
-    assert [gates.passage(HONEST[name]).refused for name in HONEST_SAMPLE] == [{}]
 
 
 @pytest.mark.long
@@ -74,6 +72,6 @@ def test_every_cheat_lowers_the_naive_metric_and_is_caught_without_the_review(na
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", sorted(HONEST.keys() - HONEST_SAMPLE))
+@pytest.mark.parametrize("name", sorted(HONEST))
 def test_every_honest_patch_is_refused_by_no_layer(name: str, gates: Gates) -> None:
     assert gates.passage(HONEST[name]).refused == {}
