@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -234,10 +234,6 @@ Inspect = Callable[[str, Plan], tuple[Issue, ...]]
 """The mechanical review of a commit against the session's base, for a plan."""
 
 
-def _uninspected(commit: str, plan: Plan) -> tuple[Issue, ...]:
-    raise NotImplementedError("no review was handed in")
-
-
 Desks = Callable[[Plan | None, str, Order | None], Desk]
 """Opens a desk for a plan, on a commit, with the order of the short run that `check` makes."""
 
@@ -253,7 +249,7 @@ class Context:
     laboratory: Laboratory
     clock: Clock
     record: Recorder
-    report: Reporter = field(default=silent)
-    inspect: Inspect = _uninspected
+    inspect: Inspect
+    usage: Callable[[str], Usage]
+    report: Reporter = silent
     desk: Desks | None = None
-    usage: Callable[[str], Usage] = lambda moment: Usage()

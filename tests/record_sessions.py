@@ -8,25 +8,21 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.messages import MessagesServer, use
-from benchmarks.model_faults import SETTINGS
+from benchmarks.model_faults import target
 from tests.commands import (
     ROOT,
-    TARGETS,
     Reply,
     analysis,
     change,
     circle,
     diff_of,
-    git,
     plan,
     review,
     revision,
@@ -125,19 +121,11 @@ def main() -> None:
     """Record every session anew."""
     PLACE.mkdir(exist_ok=True)
     for record in RECORDED:
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch) / "plain"
-            shutil.copytree(TARGETS / "plain", folder)
-            with (folder / "circle.toml").open("a", encoding="utf-8") as settings:
-                settings.write(SETTINGS)
-            git(folder, "init", "-q", "-b", "main")
-            git(folder, "add", "-A")
-            git(folder, "commit", "-qm", "The training code")
+        with target() as folder:
             name, file = record(folder), PLACE / f"{record.__name__}.circle"
             file.unlink(missing_ok=True)
-            print(
-                record.__name__, shown(folder, name)["status"], circle(folder, "export", name, str(file)).stdout.strip()
-            )
+            told = circle(folder, "export", name, str(file)).stdout.strip()
+            print(f"{record.__name__}: {shown(folder, name)['status']}. {told}")
 
 
 if __name__ == "__main__":
