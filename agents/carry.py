@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import re
 import sqlite3
 import tarfile
@@ -18,9 +17,10 @@ from pydantic import ValidationError
 
 from agents.errors import SessionError, TargetError
 from agents.records import Session
-from agents.session import FORK, Home, Opened, portable
+from agents.sealed import SealBroken, sealed, unsealed, write_sealed
+from agents.session import CHECKPOINTS, FORK, Home, Opened, portable
 
-_DATABASES = ("journal.sqlite", "checkpoints.sqlite")
+_DATABASES = ("journal.sqlite", CHECKPOINTS)
 _TEXTS = ("session.json", "versions.json", "summary.json", FORK)
 _LARGEST = 512 * 1024**2
 _NAME = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4}")
@@ -60,8 +60,8 @@ def bring(home: Home, file: Path) -> Opened:
     """
     members = _members(file)
     try:
-        session = Session.model_validate_json(members["session.json"])
-    except (KeyError, ValidationError) as error:
+        session = Session.model_validate(unsealed(members["session.json"]))
+    except (KeyError, SealBroken, ValidationError) as error:
         raise SessionError(f"{file} holds no session that this version of Circle can read.") from error
     if not _NAME.fullmatch(session.id):
         raise SessionError(f"{file} holds a session with the name {session.id!r}, which is none.")
@@ -76,15 +76,16 @@ def bring(home: Home, file: Path) -> Opened:
     for name, content in members.items():
         (opened.folder / name).write_bytes(content)
     opened.forget()
-    (opened.folder / "session.json").write_text(opened.session.model_dump_json(indent=1), encoding="utf-8")
+    write_sealed(opened.folder / "session.json", opened.session.model_dump(mode="json"))
     return opened
 
 
 def _text(opened: Opened, name: str) -> bytes:
     if name == "session.json":
-        return portable(opened.session).model_dump_json(indent=1).encode()
-    content = (opened.folder / name).read_bytes()
-    return json.dumps(json.loads(content) | {"error": None}).encode() if name == "summary.json" else content
+        return sealed(portable(opened.session).model_dump(mode="json"))
+    if name == "summary.json":
+        return sealed(opened.summary().model_copy(update={"error": None}).model_dump(mode="json"))
+    return (opened.folder / name).read_bytes()
 
 
 def _database(file: Path) -> bytes:

@@ -25,12 +25,15 @@ from agents.recording import (
     recorded_usage,
 )
 from agents.records import Approval, Issue, Plan
+from agents.recovery import check
 from agents.replay import note
 from agents.session import Opened, load_committed_target, now, portable
 from agents.settings import Target
 from agents.state import State
 
 if TYPE_CHECKING:
+    from langgraph.graph.state import CompiledStateGraph
+
     from agents.researchers.claude import World
 
 
@@ -77,26 +80,46 @@ def drive(opened: Opened, report: Reporter = silent, answer: Approval | str | No
 
 
 def _run(opened: Opened, report: Reporter, answer: Approval | str | None) -> None:
+    with opened.journal() as journal:
+        check(opened, journal)
+        with opened.graph() as (graph, config):
+            before = opened.snapshot(graph, config)
+            step = _first_step(opened, journal, graph, config, answer)
+            if step is None and before.interrupts:
+                return
+            context = _context(opened, journal, report, before.values.get("wall_seconds", 0.0))
+            try:
+                note(journal, before)
+                values = before.values
+                for _ in graph.stream(step, config, context=context, durability="sync"):
+                    after = opened.snapshot(graph, config)
+                    note(journal, after, values)
+                    values = after.values
+                    if opened.stop_file.exists():
+                        raise Interrupted
+            finally:
+                context.laboratory.close()
+
+
+def _first_step(
+    opened: Opened,
+    journal: Journal,
+    graph: CompiledStateGraph[Any, Any, Any, Any],
+    config: Any,
+    answer: Approval | str | None,
+) -> Any:
+    """What the graph goes on with: its first state, an answer to what waits, or nothing but what it has."""
     from langgraph.types import Command
 
-    with opened.graph() as (graph, config):
-        before = graph.get_state(config)
-        if before.interrupts and answer is None:
-            return
-        journal = Journal(opened.folder / "journal.sqlite")
-        context = _context(opened, journal, report, before.values.get("wall_seconds", 0.0))
-        step: Any = None if before.values else opened.begin(graph, config)
-        if answer is not None:
-            body = answer if isinstance(answer, str) else answer.model_dump(mode="json")
-            step = Command(resume=journal.once("answer", f"step {before.values.get('step', 0)}", lambda: body))
-        try:
-            note(journal, before)
-            for _ in graph.stream(step, config, context=context, durability="sync"):
-                note(journal, graph.get_state(config))
-                if opened.stop_file.exists():
-                    raise Interrupted
-        finally:
-            context.laboratory.close()
+    before = opened.snapshot(graph, config)
+    if not before.values:
+        return opened.begin(graph, config)
+    key = f"step {before.values.get('step', 0)}"
+    if answer is not None:
+        body = answer if isinstance(answer, str) else answer.model_dump(mode="json")
+        return Command(resume=journal.once("answer", key, lambda: body))
+    given = journal.find("answer", key) if before.interrupts else None
+    return None if given is None else Command(resume=given)
 
 
 def _context(opened: Opened, journal: Journal, report: Reporter, seconds: float) -> Context:

@@ -6,6 +6,8 @@ CircleError                 exit 1: an error, told in one sentence
     DiffRefused             a diff does not apply to the exact base commit
     EditRefused             an edit of a version's code was not made
   SessionError              a session is missing, busy, or not where the command needs it
+    JournalDamaged          what a session has done is not known for certain any more
+    CheckpointLost          how a session stands cannot be read; its journal can tell it again
   LaboratoryError           a run could not be started or measured (not: a run that failed)
     SandboxMissing          generated code would have to run unprotected
   BaselineRefused           the baseline cannot carry a verdict
@@ -46,6 +48,14 @@ class EditRefused(TargetError):
 
 class SessionError(CircleError):
     """A session is missing, busy, or not where the command needs it."""
+
+
+class JournalDamaged(SessionError):
+    """What a session has done is not known for certain any more: an entry of its record changed, or is gone."""
+
+
+class CheckpointLost(SessionError):
+    """How a session stands cannot be read, or is not what its journal says; the journal can make it again."""
 
 
 class LaboratoryError(CircleError):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from agents.errors import SessionError
-from agents.journal import Journal
+from agents.errors import CheckpointLost, SessionError
 from agents.records import Budget, Idea, Record
-from agents.session import FORK, Home, Opened, now, plain_session, slug, write
+from agents.replay import Tape, TapedLaboratory, walk
+from agents.sealed import write_sealed
+from agents.session import FORK, Home, Opened, now, plain_session, slug
 from agents.state import spend_of
 
 _OF_THE_OLD_SESSION = ("runs", "usage", "wall_seconds", "halted", "conclusion", "status", "victory")
@@ -38,14 +39,8 @@ class Changes:
 
 def steps(opened: Opened) -> list[Step]:
     """Return the steps on record, oldest first."""
-    file = opened.folder / "journal.sqlite"
-    if not file.exists():
-        return []
-    journal = Journal(file)
-    try:
+    with opened.journal() as journal:
         recorded = journal.bodies("step")
-    finally:
-        journal.close()
     return [
         Step(number=int(key), node=body["node"], version=body["version"], next=", ".join(body["next"]) or "the end")
         for key, body in recorded.items()
@@ -77,13 +72,8 @@ def fork(opened: Opened, at: int, changes: Changes) -> Opened:
     Raises:
         SessionError: the session has no such step, or it ended there.
     """
-    step = next((step for step in steps(opened) if step.number == at), None)
-    if step is None:
-        raise SessionError(
-            f"Session {opened.session.id} has no step {at}: circle log {opened.session.id} numbers them."
-        )
-    values = _values(opened, at)
-    if values is None or step.next == "the end":
+    node, following, values = _step(opened, at)
+    if not following:
         raise SessionError(f"Nothing comes after step {at} of session {opened.session.id}: it ended there.")
     old = opened.session
     idea = Idea(text=changes.idea, name=slug(changes.idea)) if changes.idea else old.idea
@@ -105,9 +95,9 @@ def fork(opened: Opened, at: int, changes: Changes) -> Opened:
     versions = [_rebranched(made, version) for version in values.get("versions", [])]
     kept = {name: value for name, value in values.items() if name not in _OF_THE_OLD_SESSION}
     begun = kept | {"session": plain_session(session), "versions": versions, "runs": {}}
-    write(made.folder / FORK, json.dumps({"node": step.node, "values": begun}))
-    write(made.folder / "versions.json", json.dumps(versions))
-    write(made.folder / "session.json", session.model_dump_json(indent=1))
+    write_sealed(made.folder / FORK, {"node": node, "values": begun})
+    write_sealed(made.folder / "versions.json", versions)
+    write_sealed(made.folder / "session.json", session.model_dump(mode="json"))
     return made
 
 
@@ -144,13 +134,26 @@ def left_of(opened: Opened, raised: Budget) -> Budget:
     )
 
 
-def _values(opened: Opened, at: int) -> dict[str, Any] | None:
-    """The state after a step, from the session's checkpoints."""
-    with opened.graph() as (graph, config):
-        for snapshot in graph.get_state_history(config):
-            if snapshot.values.get("step") == at:
-                return dict(snapshot.values)
-    return None
+def _step(opened: Opened, at: int) -> tuple[str, tuple[str, ...], dict[str, Any]]:
+    """The node of a step, what came next and the state between: from the checkpoint, or by walking to it.
+
+    Raises:
+        SessionError: there is no such step, or today's graph does not come to it.
+    """
+    name = opened.session.id
+    with contextlib.suppress(CheckpointLost), opened.graph() as (graph, config):
+        found = opened.newest(graph, config)
+        if found.values.get("step") == at:
+            return found.values["node"], found.next, dict(found.values)
+    with opened.journal() as journal:
+        if at <= opened.session.step or journal.find("step", str(at)) is None:
+            raise SessionError(f"Session {name} has no step {at}: circle log {name} numbers them.")
+        for walked in walk(opened, TapedLaboratory(Tape(journal))):
+            if walked.divergence:
+                raise SessionError(f"Today's graph comes only to step {walked.number - 1}: {walked.divergence.what}.")
+            if walked.number == at:
+                return walked.node, walked.following, dict(walked.values)
+    raise SessionError(f"Session {name} has no step {at}: circle log {name} numbers them.")
 
 
 def _rebranched(made: Opened, version: dict[str, Any]) -> dict[str, Any]:

@@ -6,14 +6,15 @@ not on record, another next node, or another state.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from agents.errors import CircleError, SessionError
+from agents.errors import CircleError, JournalDamaged, SessionError
 from agents.journal import Journal
+from agents.leaves import Leaves, changed, changes, leaves
 from agents.ports import Context, Laboratory, Order
 from agents.recording import (
     RecordedClock,
@@ -28,10 +29,12 @@ from agents.session import Opened, portable
 from agents.settings import Target
 
 if TYPE_CHECKING:
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+
     from agents.state import State
 
 _STEP_LIMIT = 10_000
-_SHOWN, _FIRST = 400, "baseline"
+_SHOWN, _SIDES, _FIRST = 400, 3, "baseline"
 
 
 class Divergence(Record):
@@ -46,19 +49,27 @@ class Diverged(CircleError):
     """Today's graph asks the world for something that is not on record."""
 
 
-def note(journal: Journal, found: Any) -> None:
-    """Put on record how the state stands after a step, from a graph's snapshot: what a replay is compared with."""
+def note(journal: Journal, found: Any, before: Mapping[str, Any] | None = None) -> None:
+    """Put on record how the state stands after a step, from a graph's snapshot: what a replay is compared with.
+
+    `before` is the state after the step before it; without it, what the journal has of it is taken.
+    """
     values = found.values
     if number := values.get("step"):
-        state = {name: digest(value) for name, value in values.items()}
+        old = recorded_leaves(journal) if before is None else leaves(before)
         body = {
             "node": values["node"],
             "next": list(found.next),
             "version": len(values.get("versions", [])),
             "sha256": digest(values),
-            "state": state,
+            "changes": changes(old, leaves(values)),
         }
         journal.once("step", str(number), lambda: body)
+
+
+def recorded_leaves(journal: Journal) -> Leaves:
+    """Return the leaves of the newest state on record."""
+    return reduce(changed, (body["changes"] for body in journal.bodies("step").values()), {})
 
 
 @dataclass
@@ -124,6 +135,7 @@ class Walked:
     node: str
     taken: tuple[tuple[str, Any], ...]
     values: State
+    following: tuple[str, ...]
     divergence: Divergence | None
 
 
@@ -136,15 +148,16 @@ def replay(
 
     Each step is shown to `look`; `again` trains all of its orders once more, and says what came of it.
     """
-    started = time.monotonic()
-    journal = Journal(opened.folder / "journal.sqlite")
-    try:
+    started, steps, divergence = time.monotonic(), opened.session.step, None
+    with opened.journal() as journal:
         laboratory = TapedLaboratory(Tape(journal))
-        for last in walk(opened, laboratory):
-            look(last)
-    finally:
-        journal.close()
-    steps, divergence = last.number, last.divergence
+        try:
+            journal.check()
+            for walked in walk(opened, laboratory):
+                look(walked)
+                steps, divergence = walked.number, walked.divergence
+        except JournalDamaged as damaged:
+            divergence = Divergence(step=steps, node="journal", what=str(damaged))
     trained = again(opened, laboratory.orders) if again and divergence is None else {"runs": 0}
     return {
         "id": opened.session.id,
@@ -158,30 +171,37 @@ def replay(
     }
 
 
-def walk(opened: Opened, laboratory: TapedLaboratory) -> Iterator[Walked]:
+def walk(
+    opened: Opened, laboratory: TapedLaboratory, saver: BaseCheckpointSaver[Any] | None = None
+) -> Iterator[Walked]:
     """Give each step of the record, the last of them with the divergence that it ends in, if there is one.
+
+    The states are kept by `saver`, or in memory alone.
 
     Raises:
         SessionError: the session has no steps on record.
     """
     tape = laboratory.tape
-    recorded = {key: body for key, body in tape.journal.bodies("step").items() if int(key) > opened.session.step}
+    noted = tape.journal.bodies("step")
+    recorded = {key: body for key, body in noted.items() if int(key) > opened.session.step}
     first = next(iter(recorded.values()), None)
     if first is None or (first["node"] != _FIRST and not opened.session.parent):
         name = opened.session.id
         raise SessionError(f"Session {name} has no steps on record: it is older than replays, or not begun.")
-    walked, values = _steps(opened, laboratory), opened.first_state()
+    walked, values, following = _steps(opened, laboratory, saver), opened.first_state(), tuple[str, ...]()
+    stood: Leaves = reduce(changed, (body["changes"] for key, body in noted.items() if key not in recorded), {})
     for key, then in recorded.items():
         tape.taken.clear()
+        stood = changed(stood, then["changes"])
         try:
             values, following = next(walked)
-            what = _difference(then, values, following)
+            what = _difference(then, stood, values, following)
         except Diverged as diverged:
             what = str(diverged)
         except StopIteration:
             what = "today the session has ended; on record it goes on"
         found = Divergence(step=int(key), node=then["node"], what=what) if what else None
-        yield Walked(int(key), then["node"], tuple(tape.taken), values, found)
+        yield Walked(int(key), then["node"], tuple(tape.taken), values, following, found)
         if found:
             return
 
@@ -201,15 +221,16 @@ def _context(opened: Opened, laboratory: TapedLaboratory) -> Context:
     )
 
 
-def _steps(opened: Opened, laboratory: TapedLaboratory) -> Iterator[tuple[State, tuple[str, ...]]]:
+def _steps(
+    opened: Opened, laboratory: TapedLaboratory, saver: BaseCheckpointSaver[Any] | None
+) -> Iterator[tuple[State, tuple[str, ...]]]:
     """Run today's graph over the tape; give the state after each node, and what comes next."""
-    os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
     from langgraph.checkpoint.memory import InMemorySaver
     from langgraph.types import Command
 
     from agents.graph import build_graph
 
-    graph, context, tape = build_graph(InMemorySaver()), _context(opened, laboratory), laboratory.tape
+    graph, context, tape = build_graph(saver or InMemorySaver()), _context(opened, laboratory), laboratory.tape
     config: Any = {"configurable": {"thread_id": opened.session.id}, "recursion_limit": _STEP_LIMIT}
     step: Any = opened.begin(graph, config)
     seen = opened.session.step
@@ -226,16 +247,22 @@ def _steps(opened: Opened, laboratory: TapedLaboratory) -> Iterator[tuple[State,
         step = Command(resume=tape.once("answer", f"step {seen}", lambda: None))
 
 
-def _difference(then: dict[str, Any], values: State, following: tuple[str, ...]) -> str:
-    """Say how a step ends otherwise than on record; nothing where it ends the same."""
+def _difference(then: dict[str, Any], stood: Leaves, values: State, following: tuple[str, ...]) -> str:
+    """Say how a step ends otherwise than on record, with both sides; nothing where it ends the same."""
     if list(following) != then["next"]:
         today, before = (", ".join(nodes) or "the end" for nodes in (following, then["next"]))
         return f"today goes on to {today}; on record to {before}"
     if digest(values) == then["sha256"]:
         return ""
-    now = {name: digest(value) for name, value in values.items()}
-    names = sorted(name for name in now.keys() | then["state"].keys() if now.get(name) != then["state"].get(name))
-    return f"today's state differs in {', '.join(names)}: {_short({name: values.get(name) for name in names})}"
+    now = leaves(values)
+    paths = sorted(path for path in now.keys() | stood.keys() if now.get(path) != stood.get(path))
+    sides = (f"{path} is {_side(now, path)} today and {_side(stood, path)} on record" for path in paths[:_SIDES])
+    more = f"; {len(paths) - _SIDES} more differ" if len(paths) > _SIDES else ""
+    return f"the state differs: {'; '.join(sides)}{more}"
+
+
+def _side(found: Leaves, path: str) -> str:
+    return _short(canonical(found[path])) if path in found else "not there"
 
 
 def _told(order: Order) -> Callable[[], Any]:

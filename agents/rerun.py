@@ -30,7 +30,8 @@ def rerun(opened: Opened, orders: dict[str, Order], report: Reporter) -> dict[st
     folder = opened.folder / "rerun"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    recorded = {key: Run.model_validate(body) for key, body in _bodies(opened).items()}
+    with opened.journal() as kept:
+        recorded = {key: Run.model_validate(body) for key, body in kept.bodies("run").items()}
     unprotected = session.sandbox == "none"
     journal = Journal(folder / "journal.sqlite")
     laboratory = open_laboratory(
@@ -62,14 +63,6 @@ def _equivalent(runs: list[Run], recorded: dict[str, Run], sigma: float) -> bool
     shifts = [after - before for run in runs for before, after in _metrics(recorded[run.key], run)]
     shift = interval(shifts, _LEVEL) if len(shifts) > 1 else None
     return shift is not None and max(abs(shift.low), abs(shift.high)) < sigma
-
-
-def _bodies(opened: Opened) -> dict[str, Any]:
-    journal = Journal(opened.folder / "journal.sqlite")
-    try:
-        return journal.bodies("run")
-    finally:
-        journal.close()
 
 
 def _identical(run: Run, before: Run) -> bool:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import re
 import secrets
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import ValidationError
 
-from agents.errors import SessionError, UsageError
+from agents.errors import CheckpointLost, JournalDamaged, SessionError, UsageError
+from agents.journal import Journal
 from agents.ports import Researcher
 from agents.records import (
     Approval,
@@ -43,16 +44,20 @@ from agents.records import (
     digest,
     flag_words,
 )
+from agents.sealed import SealBroken, read_sealed, write_sealed
 from agents.settings import FILE, Target, load_target, parse_target
 from agents.workspace import GitWorkspace
 
 if TYPE_CHECKING:
+    from langgraph.checkpoint.base import BaseCheckpointSaver
     from langgraph.graph.state import CompiledStateGraph
+    from langgraph.types import StateSnapshot
 
     from agents.state import State
 
 Status = Literal["running", "awaiting_approval", "victory", "concluded", "stopped", "failed"]
 _STEP_LIMIT = 10_000
+CHECKPOINTS = "checkpoints.sqlite"
 FORK = "fork.json"
 """Where a fork's folder keeps the state that it begins with, and the node that this state is after."""
 
@@ -156,8 +161,8 @@ class Home:
         """Return a session by its id; raise SessionError if there is none that can be read."""
         file = self.folder / "sessions" / name / "session.json"
         try:
-            return Opened(self, Session.model_validate_json(file.read_bytes()))
-        except ValidationError:
+            return Opened(self, Session.model_validate(read_sealed(file)))
+        except (SealBroken, ValidationError):
             raise SessionError(f"Session {name!r} cannot be read: {file} is damaged, or of another version.") from None
         except (OSError, ValueError):  # a name with a NUL is a ValueError
             raise SessionError(
@@ -247,8 +252,8 @@ def start(
     opened = Opened(home, session)
     versions = [_brought(opened, *brought, author)] if brought else []
     opened.folder.mkdir(parents=True)
-    (opened.folder / "versions.json").write_text(json.dumps(versions), encoding="utf-8")
-    write(opened.folder / "session.json", session.model_dump_json(indent=1))
+    write_sealed(opened.folder / "versions.json", versions)
+    write_sealed(opened.folder / "session.json", session.model_dump(mode="json"))
     return opened
 
 
@@ -330,11 +335,49 @@ class Opened:
         """What the process that drives the session holds locked."""
         return self.folder / "lock"
 
+    @contextmanager
+    def journal(self) -> Iterator[Journal]:
+        """Give the session's record."""
+        journal = Journal(self.folder / "journal.sqlite")
+        try:
+            yield journal
+        finally:
+            journal.close()
+
     def state(self) -> State:
-        """Return the newest checkpoint's state."""
+        """Return the newest checkpoint's state; raise CheckpointLost if it cannot be trusted."""
         with self.graph() as (graph, config):
-            values = graph.get_state(config).values
+            values = self.snapshot(graph, config).values
         return cast("State", values) if values else self.first_state()
+
+    def snapshot(self, graph: CompiledStateGraph[Any, Any, Any, Any], config: Any) -> StateSnapshot:
+        """Return the newest checkpoint as it was saved; raise CheckpointLost if it is not what the journal has of it.
+
+        Raises:
+            JournalDamaged: the journal ends before it.
+        """
+        found = self.newest(graph, config)
+        number = found.values.get("step", self.session.step)
+        with self.journal() as journal:
+            noted = int(journal.newest("step") or self.session.step)
+            recorded = journal.find("step", str(number))
+        if number < noted or (recorded and recorded["sha256"] != digest(found.values)):
+            raise CheckpointLost(self._lost(f"is not the one of step {noted}, the last in its journal"))
+        if number > noted + 1:
+            raise JournalDamaged(f"The journal ends with step {noted}, and the checkpoint is of step {number}.")
+        return found
+
+    def newest(self, graph: CompiledStateGraph[Any, Any, Any, Any], config: Any) -> StateSnapshot:
+        """Return the newest checkpoint, without what an unfinished step has written; raise CheckpointLost."""
+        try:
+            saved = cast("BaseCheckpointSaver[Any]", graph.checkpointer).get_tuple(config)
+            return graph.get_state(saved.config if saved else config)
+        except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
+            raise CheckpointLost(self._lost(f"cannot be read ({error})")) from error
+
+    def _lost(self, why: str) -> str:
+        name = self.session.id
+        return f"The checkpoint of session {name} {why}: circle resume {name} makes it again from the journal."
 
     def status(self) -> Status:
         """Return how the session stands."""
@@ -347,13 +390,14 @@ class Opened:
     def summary(self) -> Summary:
         """Return the last summary; a damaged one is as good as none."""
         try:
-            return Summary.model_validate_json((self.folder / "summary.json").read_bytes())
+            return Summary.model_validate(read_sealed(self.folder / "summary.json"))
         except (OSError, ValueError):
             return Summary(status="stopped")
 
     def forget(self) -> None:
         """Leave out of this folder's memory what the session tried: that was on another machine."""
-        write(self.folder / "summary.json", self.summary().model_copy(update={"tried": ()}).model_dump_json())
+        summary = self.summary().model_copy(update={"tried": ()})
+        write_sealed(self.folder / "summary.json", summary.model_dump(mode="json"))
 
     def ask_to_stop(self) -> None:
         """Leave word for the process that drives the session to stop at its next boundary."""
@@ -369,37 +413,40 @@ class Opened:
 
     def _checkpoint(self) -> tuple[Status, Held | None]:
         with self.graph() as (graph, config):
-            found = graph.get_state(config)
+            found = self.snapshot(graph, config)
         ended = found.values.get("status")
         if ended in ("victory", "concluded"):
             return ("victory" if ended == "victory" else "concluded"), None
         waits = [interrupt.value for interrupt in found.interrupts]
         held = next((Held(**value) for value in waits if "held" in value), None)
-        return ("awaiting_approval" if waits and held is None else "stopped"), held
+        decided = waits and self._answered(found.values.get("step", 0))
+        return ("awaiting_approval" if waits and held is None and not decided else "stopped"), held
+
+    def _answered(self, step: int) -> bool:
+        """Whether a decision is on record that a killed process did not come to act on."""
+        with self.journal() as journal:
+            return journal.find("answer", f"step {step}") is not None
 
     def first_state(self) -> State:
         """Return the state that the graph starts with."""
-        versions = json.loads((self.folder / "versions.json").read_text(encoding="utf-8"))
+        versions = read_sealed(self.folder / "versions.json")
         return {"session": plain_session(self.session), "versions": versions, "runs": {}}
 
     def begin(self, graph: CompiledStateGraph[Any, Any, Any, Any], config: Any) -> State | None:
         """Return what the graph starts with; a fork's is put into its new thread first, and it goes on from there."""
         if not self.session.parent:
             return self.first_state()
-        forked = json.loads((self.folder / FORK).read_text(encoding="utf-8"))
+        forked = read_sealed(self.folder / FORK)
         graph.update_state(config, forked["values"], as_node=forked["node"])
         return None
 
     @contextmanager
     def graph(self) -> Iterator[tuple[CompiledStateGraph[Any, Any, Any, Any], Any]]:
         """Give the graph over the session's checkpoints, and the config that names its thread."""
-        os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
-        os.environ["LANGSMITH_TRACING"] = "false"
-        from langgraph.checkpoint.sqlite import SqliteSaver
-
+        from agents.checkpoints import checkpoints
         from agents.graph import build_graph
 
-        with SqliteSaver.from_conn_string(str(self.folder / "checkpoints.sqlite")) as saver:
+        with checkpoints(self.folder / CHECKPOINTS) as saver:
             config = {"configurable": {"thread_id": self.session.id}, "recursion_limit": _STEP_LIMIT}
             yield build_graph(saver), config
 
@@ -420,7 +467,7 @@ class Opened:
         tree = tree_of(self.home.workspace, target, session.base, session.standing)
         found = (_tried(session, version, status in ("victory", "concluded")) for version in versions_of(self.state()))
         summary = Summary(status=status, error=error, tree=tree, tried=tuple(tried for tried in found if tried))
-        write(self.folder / "summary.json", summary.model_dump_json())
+        write_sealed(self.folder / "summary.json", summary.model_dump(mode="json"))
 
 
 def _tried(session: Session, version: Version, ended: bool) -> Tried | None:
@@ -446,10 +493,3 @@ def _tried(session: Session, version: Version, ended: bool) -> Tried | None:
         ci=measured.ci if measured and ended else None,
         lessons=verdict.lessons,
     )
-
-
-def write(file: Path, text: str) -> None:
-    """Write a whole file at once, or not at all."""
-    partial = file.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)

@@ -45,17 +45,12 @@ def document(opened: Opened) -> dict[str, Any]:
 
 def _model_usage(opened: Opened) -> dict[str, Any]:
     """What a model's calls have used up to now, whatever step they are for."""
-    from agents.journal import Journal
     from agents.ledger import used
 
-    file = opened.folder / "journal.sqlite"
-    if not opened.session.model or not file.exists():
+    if not opened.session.model:
         return {}
-    journal = Journal(file)
-    try:
+    with opened.journal() as journal:
         return used(journal).model_dump(mode="json")
-    finally:
-        journal.close()
 
 
 def _won(opened: Opened, victory: dict[str, Any] | None) -> dict[str, Any] | None:

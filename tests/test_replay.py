@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agents.journal import Journal
 from tests.commands import analysis, change, circle, git, plan, review, revision, session_id, shown
 
 Script = Callable[..., str]
@@ -61,20 +63,44 @@ def test_a_victory_after_a_failure_is_walked_through_again(plain: Path, script: 
     assert code == 1 and found["node"] == "analyzer" and "asks for the documents" in found["what"]
     _tamper(journal, "reply", "Fast.", "Slow.")
     assert replayed(plain, name)[0] == 0
-    with sqlite3.connect(journal) as database:
-        database.execute("DELETE FROM entries WHERE kind = 'run' AND body LIKE '%screen%'")
+    _rewrite(journal, lambda kind, body: kind != "run" or body["stage"] != "screen")
     code, document = replayed(plain, name)
     assert code == 1 and document["first_divergence"]["node"] == "experiment"
     assert "today asks for the run" in document["first_divergence"]["what"]
 
 
 def _tamper(journal: Path, kind: str, before: str, after: str) -> None:
-    """Change an entry as someone would who also mends its hash."""
+    """Change entries as someone would who also mends the hashes."""
+    _rewrite(
+        journal, lambda found, body: True, lambda found, text: text.replace(before, after) if found == kind else text
+    )
+
+
+def _rewrite(
+    journal: Path,
+    keep: Callable[[str, Any], bool],
+    change: Callable[[str, str], str] = lambda kind, text: text,
+) -> None:
+    """Write a journal anew from what it holds, with what is to be kept, changed."""
     with sqlite3.connect(journal) as database:
-        for seq, body in database.execute("SELECT seq, body FROM entries WHERE kind = ?", (kind,)).fetchall():
-            text = body.replace(before, after)
-            sha256 = hashlib.sha256(text.encode()).hexdigest()
-            database.execute("UPDATE entries SET body = ?, sha256 = ? WHERE seq = ?", (text, sha256, seq))
+        rows = database.execute("SELECT kind, key, body FROM entries ORDER BY seq").fetchall()
+    for file in journal.parent.glob("journal.*"):
+        file.unlink()
+    again = Journal(journal)
+    for kind, key, text in rows:
+        if keep(kind, body := json.loads(change(kind, text))):
+            again.once(kind, key, partial(lambda given: given, body))
+    again.close()
+
+
+def test_a_damaged_journal_is_no_replay(plain: Path, script: Script) -> None:
+    """An entry that was changed behind its hash is told, by number, as what differs."""
+    name = session_id(circle(plain, "start", "--researcher", script(LOWER, change(), review()), "Rate").stderr)
+    with sqlite3.connect(plain / ".circle" / "sessions" / name / "journal.sqlite") as database:
+        database.execute("UPDATE entries SET body = replace(body, 'rate', 'late') WHERE kind = 'reply'")
+    code, document = replayed(plain, name)
+    assert code == 1 and not document["identical"]
+    assert re.fullmatch(r"Entry \d+ of the journal has changed or is gone\.", document["first_divergence"]["what"])
 
 
 @pytest.mark.long
@@ -112,7 +138,6 @@ def test_a_session_that_was_killed_is_replayed(plain: Path, script: Script) -> N
 def test_what_is_older_than_replays_is_told(plain: Path, script: Script) -> None:
     """Without steps on record there is nothing to compare with."""
     name = session_id(circle(plain, "start", "--turbo", "--researcher", script(LOWER), "--max-runs", "3", "x").stderr)
-    with sqlite3.connect(plain / ".circle" / "sessions" / name / "journal.sqlite") as database:
-        database.execute("DELETE FROM entries WHERE kind = 'step'")
+    _rewrite(plain / ".circle" / "sessions" / name / "journal.sqlite", lambda kind, body: kind != "step")
     ended = circle(plain, "replay", name)
     assert ended.returncode == 1 and "no steps on record" in ended.stderr
