@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from agents.crashpoint import crashpoint
-from agents.records import canonical
 
 _SEAL, _BODY = "sha256", "body"
 
@@ -37,7 +36,7 @@ def unsealed(content: bytes) -> Any:
 
 def write_sealed(file: Path, body: Any) -> None:
     """Write a JSON-plain body so that it is on the disk, whole, once this returns."""
-    partial = file.with_suffix(".partial")
+    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     crashpoint(f"{file.stem} before")
     with partial.open("wb") as out:
         out.write(sealed(body))
@@ -55,7 +54,7 @@ def read_sealed(file: Path) -> Any:
 
 
 def _seal(body: Any) -> str:
-    return hashlib.sha256(canonical(body).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def _flush_folder(folder: Path) -> None:

@@ -24,6 +24,7 @@ from agents.campaign.ideas import Entry
 from agents.errors import SessionError, UsageError
 from agents.journal import Journal
 from agents.records import Flag, Record
+from agents.sealed import SealBroken, read_sealed, write_sealed
 from agents.session import Home, Options, now
 from agents.statistics import confirmations_within
 
@@ -124,9 +125,7 @@ def start_campaign(
     )
     opened = OpenCampaign(home, campaign)
     opened.folder.mkdir(parents=True)
-    partial = opened.folder / "campaign.partial"
-    partial.write_text(campaign.model_dump_json(indent=1), encoding="utf-8")
-    partial.replace(opened.folder / "campaign.json")
+    write_sealed(opened.folder / "campaign.json", campaign.model_dump(mode="json"))
     return opened
 
 
@@ -134,8 +133,8 @@ def find_campaign(home: Home, name: str) -> OpenCampaign:
     """Return a campaign by its id; raise SessionError if there is none that can be read."""
     file = place(home, name) / "campaign.json"
     try:
-        return OpenCampaign(home, Campaign.model_validate_json(file.read_bytes()))
+        return OpenCampaign(home, Campaign.model_validate(read_sealed(file)))
     except OSError:
         raise SessionError(f"There is no campaign {name!r} in {home.folder}.") from None
-    except ValidationError:
+    except (SealBroken, ValidationError):
         raise SessionError(f"Campaign {name!r} cannot be read: {file} is damaged, or of another version.") from None

@@ -124,9 +124,11 @@ class RunData:
             self._command(self.target.data.serve, values, readable, Path(scratch), "served")
             for seed in seeds:
                 folder = self.folder / digest([self.sha256, seed, tokens])[:16]
-                shutil.rmtree(folder, ignore_errors=True)
-                (place / str(seed)).rename(folder)
-                self._served[tokens, seed] = Given(folder, (folder,), self._count(folder), Snapshot.of(folder))
+                drawn = Snapshot(folder, Snapshot.of(place / str(seed)).files)
+                if drawn.changed():  # else a run that a killed session left may be reading it
+                    shutil.rmtree(folder, ignore_errors=True)
+                    (place / str(seed)).rename(folder)
+                self._served[tokens, seed] = Given(folder, (folder,), self._count(folder), drawn)
 
     def _count(self, folder: Path) -> int:
         name, _, dotted = self.target.data.served.partition(":")

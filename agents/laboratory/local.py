@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import importlib.util
-import json
 import math
 import os
-import re
 import secrets
 import shutil
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -34,14 +32,17 @@ from agents.laboratory.measurement import (
     ReportMissing,
     read_report,
     refuse_links,
+    sha256_of,
 )
 from agents.laboratory.process import Ended, Processes
 from agents.laboratory.sandbox import Sandbox
 from agents.laboratory.snapshot import Snapshot
 from agents.laboratory.trees import Trees
+from agents.laboratory.watcher import Job, Watchers, forget
 from agents.plain_text import excerpt, plain
 from agents.ports import Order, Reporter, Switches, Workspace, silent
 from agents.records import Run, RunStatus, digest
+from agents.sealed import read_sealed, write_sealed
 from agents.settings import Preset, Target
 
 _RUNS = TypeAdapter(tuple[Run, ...])
@@ -65,6 +66,7 @@ class LocalLaboratory:
     workers: int
     report: Reporter = silent
     processes: Processes = field(default_factory=Processes)
+    watchers: Watchers = field(default_factory=Watchers)
 
     def baseline_key(self, base: str, preset: str, train_tokens: int, flags: Switches = ()) -> str:
         """Return a hash of all that decides a baseline run but its seed: code, data, scale, machine, flags."""
@@ -76,7 +78,7 @@ class LocalLaboratory:
     def recorded_baseline(self, key: str) -> tuple[Run, ...]:
         """Return the floor's runs on record under this key; a damaged record is as good as none."""
         try:
-            return _RUNS.validate_json(self._record(key).read_bytes())
+            return _RUNS.validate_python(read_sealed(self._record(key)))
         except (OSError, ValueError):
             return ()
 
@@ -84,9 +86,7 @@ class LocalLaboratory:
         """Put the floor's runs on record."""
         file = self._record(key)
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps([run.model_dump(mode="json") for run in runs]), encoding="utf-8")
-        partial.replace(file)
+        write_sealed(file, [run.model_dump(mode="json") for run in runs])
 
     def run(self, orders: Sequence[Order]) -> list[Run]:
         """Train the orders, `workers` side by side but those that are to be alone.
@@ -102,6 +102,7 @@ class LocalLaboratory:
         alone = any(order.alone for order in orders)
         with ThreadPoolExecutor(max_workers=1 if alone else self.workers) as pool, ExitStack() as interrupted:
             interrupted.callback(self.processes.end_all)
+            interrupted.callback(self.watchers.end_all)
             runs = dict(zip(different, pool.map(self._once, different.values()), strict=True))
             interrupted.pop_all()
         return [runs[order.key] for order in orders]
@@ -122,15 +123,33 @@ class LocalLaboratory:
         return text.replace(str(Path.home()), "~") if Path.home() != Path("/") else text
 
     def keep_checkpoint(self, order: Order) -> str:
-        """Copy the weights of a run into the session's folder `checkpoint`; return the path below `.circle`, or ""."""
-        pattern = self.target.metric.weights
-        files = sorted(self._output(order).glob(pattern)) if pattern else []
-        if not files:
+        """Copy the weights of a run into the session's folder `checkpoint`; return the path below `.circle`, or "".
+
+        Weights that are lost are trained again, for the same seed gives the same; if it gives others, none are kept.
+        """
+        wanted = Run.model_validate(self.journal.find("run", order.key)).weights_sha256
+        if wanted is None:
             return ""
-        place = self.folder / "checkpoint" / files[-1].name
+        if self._weights(order, wanted) is None:
+            self._data.prepare()
+            self._data.serve([order])
+            self._train(replace(order, keep_weights=True), first_attempt=3)
+            forget(self._output(order))
+        weights = self._weights(order, wanted)
+        if weights is None:
+            self.report("weights lost", key=order.key)
+            return ""
+        place = self.folder / "checkpoint" / weights.name
         place.parent.mkdir(exist_ok=True)
-        shutil.copyfile(files[-1], place)
+        partial = place.with_name(f".{place.name}.partial")
+        shutil.copyfile(weights, partial)
+        partial.replace(place)
         return str(place.relative_to(self.home))
+
+    def _weights(self, order: Order, sha256: str) -> Path | None:
+        """The weights of a run, if they are still what was measured."""
+        files = sorted(self._output(order).glob(self.target.metric.weights))
+        return files[-1] if files and sha256_of(files[-1]) == sha256 else None
 
     def close(self) -> None:
         """Remove the trees and the served data, which the next run makes again."""
@@ -145,9 +164,10 @@ class LocalLaboratory:
         if self._stop_file.exists():
             raise Interrupted("The session was asked to stop.")
         body = self.journal.once("run", order.key, lambda: self._train(order).model_dump(mode="json"))
+        forget(self._output(order))
         return Run.model_validate(body)
 
-    def _train(self, order: Order) -> Run:
+    def _train(self, order: Order, first_attempt: int = 1) -> Run:
         """Train once, and once more with the same seed if the machine is known to have ended the first try."""
         self.report(
             "run started",
@@ -158,10 +178,10 @@ class LocalLaboratory:
             train_tokens=order.train_tokens,
         )
         given, out_of_reach = self._data.of(order), self.sandbox.name == "bubblewrap"
-        tree, ended = self._attempt(order, given)
+        tree, ended = self._attempt(order, given, first_attempt)
         fault = again = machine_fault(ended, out_of_reach=out_of_reach)
         if fault:
-            tree, ended = self._attempt(order, given)
+            tree, ended = self._attempt(order, given, first_attempt + 1)
             again = machine_fault(ended, out_of_reach=out_of_reach)
             if again and not ended.memory_kills:
                 raise LaboratoryError(f"The {order.stage} run with seed {order.seed} was ended twice: {again}.")
@@ -173,30 +193,32 @@ class LocalLaboratory:
             _drop_weights(self._output(order), self.target.metric.weights)
         return run
 
-    def _attempt(self, order: Order, given: Given) -> tuple[Snapshot, Ended]:
+    def _attempt(self, order: Order, given: Given, attempt: int) -> tuple[Snapshot, Ended]:
         tree, output = self._trees.of(order.commit), self._output(order)
-        shutil.rmtree(output, ignore_errors=True)
-        output.mkdir(parents=True)
-        ended = self.processes.watch(
-            self.sandbox.wrap(
-                self._command(order, given, output),
-                cwd=tree.folder,
-                readable=[tree.folder, *given.readable],
-                writable=[output],
-                concealed=self._concealed,
-                environment=self._environment | {"CIRCLE_COMMIT": order.commit},
-                limits=self.target.limits,
+        output.mkdir(parents=True, exist_ok=True)
+        job = Job(
+            command=tuple(
+                self.sandbox.wrap(
+                    self._command(order, given, output),
+                    cwd=tree.folder,
+                    readable=[tree.folder, *given.readable],
+                    writable=[output],
+                    concealed=self._concealed,
+                    environment=self._environment | {"CIRCLE_COMMIT": order.commit},
+                    limits=self.target.limits,
+                )
             ),
             cwd=tree.folder,
-            log=output.with_suffix(".log"),
+            output=output,
+            attempt=attempt,
             timeout_seconds=self.target.train.timeout_minutes * 60,
-            environment=os.environ,
+            progress=self.target.train.progress,
             limits=self.target.limits,
-            folder=output,
-            progress=re.compile(self.target.train.progress),
-            hear=lambda step, steps, loss: self.report("step", key=order.key, step=step, steps=steps, loss=loss),
         )
-        return tree, ended
+        seen = self.watchers.watch(
+            job, lambda step, steps, loss: self.report("step", key=order.key, step=step, steps=steps, loss=loss)
+        )
+        return Snapshot(seen.cwd, tree.files), seen.ended
 
     def _output(self, order: Order) -> Path:
         return self.folder / "runs" / order.key

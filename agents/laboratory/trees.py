@@ -7,7 +7,9 @@ and a tree that changed while a run had it is not used again.
 
 from __future__ import annotations
 
+import itertools
 import shutil
+import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +29,6 @@ class Trees:
     folder: Path
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _known: dict[str, Snapshot] = field(default_factory=dict)
-    _written: int = 0
 
     def of(self, commit: str) -> Snapshot:
         """Return the tree of a commit's runs as it has been since it was written, and no .git in it."""
@@ -44,9 +45,19 @@ class Trees:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write(self, commit: str) -> Snapshot:
-        """A changed tree keeps its place, for another run may be at work in it."""
-        self._written += 1
-        place = self.folder / f"{self._written}-{commit[:12]}"
-        shutil.rmtree(place, ignore_errors=True)
-        self.workspace.restore(commit, self.base, self.target.editable, place)
-        return Snapshot.of(place)
+        """Put a commit's tree in its place; one that is there stays, for a run may be at work in it.
+
+        If it was changed, it keeps its place, and the tree has another.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", dir=self.folder) as scratch:
+            written = Path(scratch) / "tree"
+            self.workspace.restore(commit, self.base, self.target.editable, written)
+            files = Snapshot.of(written).files
+            for number in itertools.count(1):
+                tree = Snapshot(self.folder / f"{number}-{commit[:12]}", files)
+                if not tree.folder.exists():
+                    written.rename(tree.folder)
+                if not tree.changed():
+                    return tree
+        raise AssertionError("there is always another number")

@@ -244,9 +244,10 @@ def test_equal_orders_are_one_run(plain: Path, laboratory: Open) -> None:
 
 
 class Killer:
-    """A reporter that sends a signal to what the laboratory watches when the first step is heard."""
+    """A reporter that kills a run, or what watches it, when its tenth step is heard for the first time."""
 
-    def __init__(self) -> None:
+    def __init__(self, watcher: bool) -> None:
+        self.watcher = watcher
         self.laboratory: LocalLaboratory | None = None
         self.starts: list[int] = []
 
@@ -255,13 +256,15 @@ class Killer:
             assert self.laboratory is not None
             self.starts.append(about["step"])
             if len(self.starts) == 1:
-                (pid,) = self.laboratory.processes._running
-                os.kill(pid, signal.SIGKILL)
+                (pid,) = self.laboratory.watchers._running
+                (run,) = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+                os.kill(pid if self.watcher else run, signal.SIGKILL)
 
 
-def test_a_run_that_was_killed_from_outside_is_run_again(plain: Path, laboratory: Open) -> None:
+@pytest.mark.parametrize("watcher", [False, True])
+def test_a_run_that_was_killed_from_outside_is_run_again(plain: Path, laboratory: Open, watcher: bool) -> None:
     """Once, with the same seed: it ends as if nothing had been."""
-    killer = Killer()
+    killer = Killer(watcher)
     lab = killer.laboratory = laboratory(plain, report=killer)
     slow = version(plain, SLOW)
     (run,) = lab.run([order(slow, tokens=400)])
