@@ -164,8 +164,11 @@ class LocalLaboratory:
         if self._stop_file.exists():
             raise Interrupted("The session was asked to stop.")
         body = self.journal.once("run", order.key, lambda: self._train(order).model_dump(mode="json"))
-        forget(self._output(order))
-        return Run.model_validate(body)
+        run, output = Run.model_validate(body), self._output(order)
+        if not order.keep_weights and run.status == "done":
+            _drop_weights(output, self.target.metric.weights)
+        forget(output)
+        return run
 
     def _train(self, order: Order, first_attempt: int = 1) -> Run:
         """Train once, and once more with the same seed if the machine is known to have ended the first try."""
@@ -189,8 +192,6 @@ class LocalLaboratory:
         error = again or run.error
         run = run.model_copy(update={"fault": fault, "error": error and self._impersonal(error)})
         self.report("run ended", key=order.key, run=run)
-        if not order.keep_weights and run.status == "done":
-            _drop_weights(self._output(order), self.target.metric.weights)
         return run
 
     def _attempt(self, order: Order, given: Given, attempt: int) -> tuple[Snapshot, Ended]:
