@@ -6,7 +6,7 @@ import fcntl
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,8 @@ from agents.settings import Target
 from agents.state import State
 
 if TYPE_CHECKING:
+    from langgraph.types import Interrupt
+
     from agents.researchers.claude import World
 
 
@@ -87,7 +89,7 @@ def _run(opened: Opened, report: Reporter, answer: Approval | str | None) -> Non
         context = _context(opened, journal, report, before.values.get("wall_seconds", 0.0))
         step: Any = None if before.values else opened.begin(graph, config)
         if answer is not None:
-            body = answer if isinstance(answer, str) else answer.model_dump(mode="json")
+            body = _body(answer, before.interrupts)
             step = Command(resume=journal.once("answer", f"step {before.values.get('step', 0)}", lambda: body))
         try:
             note(journal, before)
@@ -97,6 +99,16 @@ def _run(opened: Opened, report: Reporter, answer: Approval | str | None) -> Non
                     raise Interrupted
         finally:
             context.laboratory.close()
+
+
+def _body(answer: Approval | str, waiting: Sequence[Interrupt]) -> Any:
+    """The answer as it is put on record; a decision on other bytes than those that wait never is."""
+    if isinstance(answer, str):
+        return answer
+    sha256 = next((interrupt.value.get("sha256") for interrupt in waiting), None)
+    if answer.sha256 != sha256:
+        raise SessionError(f"No diff with the SHA-256 {answer.sha256} waits for a decision: look at it again.")
+    return answer.model_dump(mode="json")
 
 
 def _context(opened: Opened, journal: Journal, report: Reporter, seconds: float) -> Context:
