@@ -16,7 +16,7 @@ from rich.console import Console
 
 from agents.diff_view import DiffView
 from agents.errors import SessionError, UsageError
-from agents.records import Approval, Flag, Issue, Plan, Review, Version
+from agents.records import Approval, Edited, Flag, Issue, Plan, Review, Version
 from agents.scope import covers, scope_of
 from agents.session import Home, check_waiting, newest_diff
 from agents.settings import load_target
@@ -51,10 +51,11 @@ def long(folder: Path) -> str:
     return constant(folder, "".join(f"# {number:06} of a long remark on noise\n" for number in range(MOST_LINES)))
 
 
-def raw(folder: Path, name: str) -> bytes:
-    """What `circle diff --raw` prints."""
+def raw(folder: Path, name: str) -> tuple[bytes, bytes]:
+    """What `circle diff --raw` prints, and what it says beside it."""
     command = [sys.executable, "-m", "agents.cli", "diff", name, "--raw"]
-    return subprocess.run(command, cwd=folder, capture_output=True, check=True).stdout
+    ended = subprocess.run(command, cwd=folder, capture_output=True, check=True)
+    return ended.stdout, ended.stderr
 
 
 def editor(folder: Path, code: str) -> dict[str, str]:
@@ -119,7 +120,8 @@ def test_a_diff_too_long_is_not_approved_unseen(plain: Path, script: Script) -> 
         with full.open("wb") as out:
             assert subprocess.run(command, cwd=plain, stdout=out, stderr=subprocess.PIPE, check=False).returncode
         assert circle(plain, "approve", name, "--sha", sha).returncode == 1
-    assert hashlib.sha256(raw(plain, name)).hexdigest() == sha
+    exact, said = raw(plain, name)
+    assert hashlib.sha256(exact).hexdigest() == sha and sha.encode() in said
     assert circle(plain, "approve", name, "--sha", sha).returncode == 0
 
 
@@ -161,6 +163,12 @@ def test_the_graph_refuses_a_decision_on_other_bytes(plain: Path, script: Script
     wrong = Approval(decision="approved", by="ann", at="2026-01-01T00:00:00Z", sha256="0" * 64, comment="Why not.")
     with pytest.raises(SessionError, match="look at it again"):
         drive(opened, answer=wrong)
+    lost = wrong.model_dump() | {
+        "decision": "edited",
+        "sha256": sha,
+        "diff": "--- a/none\n+++ b/none\n@@ -1 +1 @@\n-a\n+b\n",
+    }
+    drive(opened, answer=Edited.model_validate(lost))
     check_waiting(opened, sha)
     drive(opened, answer=wrong.model_copy(update={"sha256": sha}))
     assert opened.status() == "victory" and newest_diff(opened)[1] == sha

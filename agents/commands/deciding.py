@@ -35,7 +35,7 @@ def approve(
     target: TargetOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Approve the diff with that SHA-256 and go on."""
+    """Approve the diff with that SHA-256 and go on; one too long to be shown only after circle diff --raw."""
     opened = home(target).find(id_)
     follow(opened, json_, decided(opened, "approved", sha, comment))
 

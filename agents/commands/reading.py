@@ -50,7 +50,9 @@ def show(id_: ID, target: TargetOption = None, json_: JsonOption = False) -> Non
 
 
 def diff(
-    id_: ID, raw: Annotated[bool, typer.Option("--raw", help="The exact bytes.")] = False, target: TargetOption = None
+    id_: ID,
+    raw: Annotated[bool, typer.Option("--raw", help="Every byte, as it is.")] = False,
+    target: TargetOption = None,
 ) -> None:
     """Print the session's newest diff and its SHA-256; on a terminal with the plan and the review, in colours."""
     from rich.console import Console
@@ -63,6 +65,8 @@ def diff(
         sys.stdout.buffer.write(view.diff)
         sys.stdout.buffer.flush()
         opened.remember_seen(view.sha256)
+        if view.left_out:
+            print(f"SHA-256 {view.sha256}", file=sys.stderr)
     elif sys.stdout.isatty():
         view.show(Console())
     else:

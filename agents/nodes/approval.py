@@ -5,7 +5,7 @@ from __future__ import annotations
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
-from agents.errors import SessionError
+from agents.errors import DiffRefused, SessionError
 from agents.nodes.committing import committed, keep
 from agents.ports import Context
 from agents.records import Approval, Attempt, Edited, Patch, Version
@@ -54,6 +54,7 @@ def _asked(version: int, sha256: str) -> Approval:
 
 
 def _edited(state: State, context: Context, patch: Patch, edited: Edited) -> State:
+    """Commit a person's diff in the place of the one that waits; where it does not apply, that one waits on."""
     version = current(state)
     decision = Approval.model_validate(edited.model_dump(exclude={"diff"}))
     failure = f"{edited.by} edited it."
@@ -61,4 +62,7 @@ def _edited(state: State, context: Context, patch: Patch, edited: Edited) -> Sta
     attempts = (*version.attempts, old)
     keep(context, version, attempts)
     message = f"{version.plan.title}\n\nEdited by {edited.by}."
-    return committed(state, context, attempts, edited.diff, message)
+    try:
+        return committed(state, context, attempts, edited.diff, message)
+    except DiffRefused:
+        return {"versions": amended(state, review=None)}
