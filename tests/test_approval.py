@@ -293,6 +293,7 @@ def test_an_editor_that_cannot_be_used_is_told(plain: Path, script: Script) -> N
         with terminal(plain, "resume", name, **environment) as at:
             choose(at, "e")
             at.expect(words)
+            at.expect("e edits the diff")
             choose(at, "q")
             assert at.end() == 4
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from agents.commands.programs import edited_text, paged
 from agents.errors import CircleError, DiffRefused
+from agents.plain_text import plain
 
 if TYPE_CHECKING:
     from agents.diff_view import DiffView
@@ -98,7 +99,7 @@ class _Prompt:
             self.draft = edited_text(self.draft)
             diff = self._redrawn()
         except CircleError as error:
-            print(f"Not edited: {error}")
+            print(plain(f"Not edited: {error}"))
             return None
         if diff is None:
             print("Nothing is different: it is still the diff that was shown.")
@@ -109,6 +110,7 @@ class _Prompt:
     def _redrawn(self) -> str | None:
         """The draft as git draws it on the base; None where that is the diff that was shown."""
         if not self.draft.strip() and self.view.diff:
+            self.draft = self.view.diff
             raise DiffRefused("The text is empty. To have none of it, reject it with words.")
         if self.draft == self.view.diff:
             return None
@@ -123,7 +125,7 @@ class _Prompt:
         try:
             paged(self.view.whole)
         except CircleError as error:
-            print(error)
+            print(plain(str(error)))
         else:
             self.opened.remember_seen(self.view.sha256)
 
