@@ -6,7 +6,7 @@ import fcntl
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ from agents.state import State
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
+    from langgraph.types import Interrupt
 
     from agents.researchers.claude import World
 
@@ -116,10 +117,20 @@ def _first_step(
         return opened.begin(graph, config)
     key = f"step {before.values.get('step', 0)}"
     if answer is not None:
-        body = answer if isinstance(answer, str) else answer.model_dump(mode="json")
+        body = _body(answer, before.interrupts)
         return Command(resume=journal.once("answer", key, lambda: body))
     given = journal.find("answer", key) if before.interrupts else None
     return None if given is None else Command(resume=given)
+
+
+def _body(answer: Approval | str, waiting: Sequence[Interrupt]) -> Any:
+    """The answer as it is put on record; a decision on other bytes than those that wait never is."""
+    if isinstance(answer, str):
+        return answer
+    sha256 = next((interrupt.value.get("sha256") for interrupt in waiting), None)
+    if answer.sha256 != sha256:
+        raise SessionError(f"No diff with the SHA-256 {answer.sha256} waits for a decision: look at it again.")
+    return answer.model_dump(mode="json")
 
 
 def _context(opened: Opened, journal: Journal, report: Reporter, seconds: float) -> Context:

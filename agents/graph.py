@@ -5,6 +5,7 @@
     analyzer -> revisor -> planner                  not beaten: the circle
     reviewer, regression, analyzer -> implementer   a bug: repair, bounded; the same diff again is none
     approval -> planner                             a person rejected the diff; their words go along
+    approval -> reviewer                            a person edited the diff: it is another one now
     any -> conclude -> END                          the budget is spent, the idea exhausted, a model out of answers
 
 Node order exists only here. A node takes the state and the session's Context and returns what changed.
@@ -72,7 +73,9 @@ def after_review(state: State) -> str:
 def after_approval(state: State) -> str:
     """Only what a person (or --turbo) approved is trained; a writer's own check of ten steps needs the sandbox."""
     decision = current(state).approval
-    if decision and decision.decision == "approved":
+    if decision is None:
+        return "reviewer"
+    if decision.decision == "approved":
         return "regression"
     return "conclude" if budget.no_more_versions(state) else "planner"
 
@@ -166,7 +169,7 @@ def build_graph(checkpointer: BaseCheckpointSaver[Any] | None = None) -> Compile
     builder.add_conditional_edges("planner", after_planning, ["implementer", "conclude"])
     builder.add_conditional_edges("implementer", after_implementation, ["reviewer", "analyzer", "conclude"])
     branch("reviewer", after_review, "approval", "implementer", "analyzer")
-    branch("approval", after_approval, "regression", "planner")
+    branch("approval", after_approval, "regression", "planner", "reviewer")
     builder.add_conditional_edges("regression", after_regression, ["experiment", "implementer", "analyzer"])
     builder.add_edge("experiment", "analyzer")
     branch("analyzer", after_analysis, "robustness", "implementer", "revisor")

@@ -5,6 +5,7 @@ Nothing heavy is imported before a command asks for it.
 
 from __future__ import annotations
 
+import getpass
 import re
 import sys
 from pathlib import Path
@@ -57,6 +58,10 @@ SandboxOption = Annotated[bool, typer.Option("--no-sandbox", help="Run generated
 SecretOption = Annotated[str | None, typer.Option("--secret", help="Fixes the session's seed secret (hexadecimal).")]
 FreshOption = Annotated[bool, typer.Option("--fresh-baseline", help="Measure the baseline anew.")]
 TurboOption = Annotated[bool, typer.Option("--turbo", help="Approve every diff by itself; all other gates stay.")]
+ScopeOption = Annotated[
+    str | None,
+    typer.Option("--approve-scope", metavar="PATHS", help="Approve diffs of these files or folders/ alone: a.py,b/."),
+]
 VersionsOption = Annotated[int | None, typer.Option("--max-versions", min=1, help="Versions of the idea at most.")]
 ResearcherOption = Annotated[
     str | None,
@@ -107,6 +112,7 @@ def options_of(
     model: str | None = None,
     max_usd: float | None = None,
     max_tokens: int | None = None,
+    scope: tuple[tuple[str, ...], str] = ((), ""),
 ) -> Options:
     """Return what a session is started with: what was said, and the target's default where nothing was."""
     from agents.records import Budget
@@ -132,7 +138,20 @@ def options_of(
         fresh_baseline=fresh_baseline,
         memory=memory,
         model=model,
+        approve_scope=scope[0],
+        scope_by=scope[1],
     )
+
+
+def scope_given(home: Home, target: Target, said: str | None) -> tuple[tuple[str, ...], str]:
+    """Return the files that need no person's approval, and who says so: whoever starts this, or circle.toml."""
+    from agents.scope import scope_of
+    from agents.settings import FILE
+
+    words = target.start.approve_scope if said is None else said.split(",")
+    files = home.workspace.files(home.workspace.head()) if words else ()
+    scope = scope_of(words, target, files)
+    return scope, (FILE if said is None else getpass.getuser()) if scope else ""
 
 
 def committed_home(target: Path | None) -> tuple[Home, Target]:

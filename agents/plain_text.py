@@ -10,11 +10,11 @@ _BLANK = frozenset("\u00a0\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f
     *map(chr, range(0xFE00, 0xFE10)),
     *map(chr, range(0xE0100, 0xE01F0)),
 }
-_LINE_CHARACTERS = 2000
+LINE_CHARACTERS = 2000
 _EXCERPT_LINES = 40
 
 
-def plain(line: str, most: int = _LINE_CHARACTERS) -> str:
+def plain(line: str, most: int = LINE_CHARACTERS) -> str:
     """Return one line whose controls, reordering marks and unseen characters are escapes, cut after `most` characters.
 
     A cut is told, with how much was left out. A line break in it is an escape, too.
@@ -23,7 +23,7 @@ def plain(line: str, most: int = _LINE_CHARACTERS) -> str:
     return f"{shown} … ({len(line) - most} more characters)" if len(line) > most else shown
 
 
-def plain_lines(text: str, most: int = _LINE_CHARACTERS) -> str:
+def plain_lines(text: str, most: int = LINE_CHARACTERS) -> str:
     """Return a text line by line as `plain` shows each; only a line feed ends a line.
 
     Letters that are not Latin, which may be taken for ones that are, are named below their line.

@@ -18,19 +18,15 @@ def print_session(shown: dict[str, Any]) -> None:
     """Print how a session stands: a line or two for each version, and what came of it."""
     print(f"session   {shown['id']}  {shown['status']}")
     print(f"idea      {plain(shown['idea'])}")
+    if shown["approve_scope"]:
+        print(f"scope     {plain(', '.join(shown['approve_scope']))}, allowed by {plain(shown['scope_by'])}")
     for version in shown["versions"]:
-        verdict = version["verdict"]
-        cause = f" ({verdict['cause']})" if verdict and verdict["cause"] else ""
-        words = f"{verdict['outcome']}{cause}: {verdict['finding']}" if verdict else "no verdict yet"
-        change = plain(f"{version['plan']['title']}, {version['flags']}")
-        print(f"V{version['n']:<8} {change}\n          {plain(words)}")
-        measured = version["experiment"] or {"ablations": [], "scales": []}
-        for result in measured["ablations"] + measured["scales"]:
-            print(f"          {plain(result['finding'])}")
+        _print_version(version)
     if shown["status"] == "awaiting_approval":
         last = shown["versions"][-1]
-        print(f"waiting   circle diff {shown['id']} shows the diff; to approve it:")
-        print(f"          circle approve {shown['id']} --sha {last['diff_sha256']}")
+        print(f"waiting   circle diff {shown['id']} shows the diff; to approve it, or to send it back:")
+        for decision in (f"approve {shown['id']}", f"reject {shown['id']} --comment WORDS"):
+            print(f"          circle {decision} --sha {last['diff_sha256']}")
     if shown["held"]:
         print(f"held      {shown['held']}")
     if won := shown["victory"]:
@@ -46,6 +42,21 @@ def print_session(shown: dict[str, Any]) -> None:
     if spend["model_calls"]:
         tokens = f"{spend['input_tokens']:,} tokens in and {spend['output_tokens']:,} out"
         print(f"model     {shown['model']}: {spend['model_calls']} calls, {tokens}, ${spend['usd']:.4f}")
+
+
+def _print_version(version: dict[str, Any]) -> None:
+    verdict = version["verdict"]
+    cause = f" ({verdict['cause']})" if verdict and verdict["cause"] else ""
+    words = f"{verdict['outcome']}{cause}: {verdict['finding']}" if verdict else "no verdict yet"
+    change = plain(f"{version['plan']['title']}, {version['flags']}")
+    print(f"V{version['n']:<8} {change}\n          {plain(words)}")
+    for edit in (attempt["edit"] for attempt in version["attempts"] if attempt["edit"]):
+        why = f": {edit['comment']}" if edit["comment"] else ""
+        said = f"edited by {edit['by']} at {edit['at']}{why}"
+        print(f"          {plain(said)}")
+    measured = version["experiment"] or {"ablations": [], "scales": []}
+    for result in measured["ablations"] + measured["scales"]:
+        print(f"          {plain(result['finding'])}")
 
 
 def print_log(steps: Sequence[Step], family: list[dict[str, Any]], name: str) -> None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Arm = Literal["baseline", "experiment"]
 Direction = Literal["min", "max"]
+Decision = Literal["approved", "rejected", "edited"]
 Confidence = Literal["standard", "relaxed", "strict"]
 Stage = Literal[
     "floor",
@@ -117,14 +118,6 @@ class Patch(Record):
     summary: str
 
 
-class Attempt(Record):
-    """An earlier commit of a version that was sent back, and why."""
-
-    commit: Commit
-    diff_sha256: str
-    failure: str
-
-
 class Issue(Record):
     """One finding of a review."""
 
@@ -145,11 +138,26 @@ class Review(Record):
 class Approval(Record):
     """A decision on the bytes whose SHA-256 was shown."""
 
-    decision: Literal["approved", "rejected"]
+    decision: Decision
     by: str
     at: str
     sha256: str
     comment: str = ""
+
+
+class Edited(Approval):
+    """The decision that another diff takes the place of the one that was shown."""
+
+    diff: str
+
+
+class Attempt(Record):
+    """An earlier commit of a version that was sent back, and why; or that a person decided to `edit`."""
+
+    commit: Commit
+    diff_sha256: str
+    failure: str
+    edit: Approval | None = None
 
 
 class Diagnosis(Record):
@@ -407,6 +415,18 @@ class Version(Record):
     verdict: Verdict | None = None
     revision: Revision | None = None
 
+    @property
+    def repairs(self) -> tuple[Attempt, ...]:
+        """The attempts that were sent back; what a person edited is not one."""
+        return tuple(attempt for attempt in self.attempts if attempt.edit is None)
+
+    @property
+    def edits(self) -> tuple[tuple[Approval, str], ...]:
+        """Each decision to edit, and the SHA-256 of the diff that came of it."""
+        now = self.patch.diff_sha256 if self.patch else ""
+        later = (*(attempt.diff_sha256 for attempt in self.attempts[1:]), now)
+        return tuple((old.edit, new) for old, new in zip(self.attempts, later, strict=False) if old.edit)
+
 
 class Victory(Record):
     """A version whose gain fresh seeds and hidden data confirmed."""
@@ -498,6 +518,7 @@ class Session(Record):
     still those of `origin`, the commit of a person's; empty, it is the base itself. `floor_checked` says that the same
     night has measured the floor on record, or trained one of its runs again. `model` is what a researcher asks.
     A fork began at `step` of the session `parent`. Where the target lies is no part of the session's state.
+    Diffs that touch files of `approve_scope` alone need no person, as `scope_by` said at the start.
     """
 
     id: str
@@ -527,6 +548,8 @@ class Session(Record):
     model: str = ""
     parent: str = ""
     step: int = 0
+    approve_scope: tuple[str, ...] = ()
+    scope_by: str = ""
 
     def tried_before(self, flags: tuple[Flag, ...]) -> Tried | None:
         """Return the newest failure of a version with these flags on other code, if there was one."""

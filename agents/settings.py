@@ -141,6 +141,7 @@ class Start(_Table):
 
     researcher: str | None = None
     turbo: bool = False
+    approve_scope: tuple[str, ...] = ()
     minimum_effect: float = Field(default=0.0, ge=0)
     confidence: Confidence = "standard"
     scales: tuple[int, ...] = ()

@@ -37,6 +37,8 @@ def document(opened: Opened) -> dict[str, Any]:
         "campaign": session.campaign or None,
         "standing": [flag.model_dump(mode="json") for flag in session.standing],
         "held": _waits(opened),
+        "approve_scope": list(session.approve_scope),
+        "scope_by": session.scope_by or None,
         "error": opened.summary().error if status == "failed" else None,
         "budget": session.budget.model_dump(mode="json"),
         "spend": spend_of(state).model_dump(mode="json") | _model_usage(opened),

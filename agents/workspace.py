@@ -112,6 +112,20 @@ class GitWorkspace:
             if diff.strip():
                 _apply(repo, diff)
 
+    def redrawn(self, base: str, diff: str) -> bytes:
+        """Return a diff as git draws it; where its hunks do not count their lines rightly, they are counted anew.
+
+        Raises:
+            DiffRefused: it does not apply to the exact base commit.
+        """
+        with self._repo() as repo, self._index(repo, base):
+            try:
+                _apply(repo, diff)
+            except DiffRefused:
+                _apply(repo, diff, "--recount")
+            tree = repo.git.write_tree()
+        return self.diff(base, tree)
+
     def carry(self, diff: str, origin: str, base: str, both: Callable[[str], bool]) -> str:
         """Return the diff that makes on `base` the change that this one makes on `origin`, an ancestor of it.
 
@@ -180,6 +194,17 @@ class GitWorkspace:
             if not repo.git.ls_tree(commit, "--", path):
                 return None
             return _bytes(repo, "cat-file", "blob", f"{commit}:{path}").decode(errors="replace")
+
+    def tip(self, branch: str) -> str:
+        """Return the commit that a branch points to, "" if there is no such branch."""
+        with self._repo() as repo:
+            return str(repo.git.for_each_ref("--format=%(objectname)", f"refs/heads/{branch}"))
+
+    def files(self, commit: str) -> list[str]:
+        """Return the paths of all files of a commit."""
+        with self._repo() as repo:
+            listing = _bytes(repo, "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit)
+        return [os.fsdecode(path) for path in listing.split(b"\0") if path]
 
     def tree_sha256(self, commit: str, paths: Sequence[str]) -> str:
         """Return a hash over names, modes and contents of the files under these paths."""
@@ -284,13 +309,13 @@ def _is_plain(file: Path) -> bool:
     return file.is_file() and not file.is_symlink()
 
 
-def _apply(repo: Repo, diff: str) -> None:
+def _apply(repo: Repo, diff: str, *options: str) -> None:
     from git.exc import GitCommandError
 
     text = diff if diff.endswith("\n") else diff + "\n"
     try:
         with _stream(text.encode()) as stream:
-            repo.git.apply("--cached", "--whitespace=nowarn", "-", istream=stream)
+            repo.git.apply("--cached", "--whitespace=nowarn", *options, "-", istream=stream)
     except GitCommandError as error:
         raise DiffRefused(f"The diff does not apply to the base commit: {_why(error)}") from error
 

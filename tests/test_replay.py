@@ -16,8 +16,12 @@ from typing import Any
 
 import pytest
 
+from agents.drive import drive
+from agents.family import steps
 from agents.journal import Journal
-from tests.commands import analysis, change, circle, git, plan, review, revision, session_id, shown
+from agents.records import Approval, Edited
+from agents.session import Home, newest_diff
+from tests.commands import analysis, change, circle, diff_of, git, plan, review, revision, session_id, shown
 
 Script = Callable[..., str]
 LOWER = plan("A lower rate", ("rate", 0.01, 0.003))
@@ -118,6 +122,21 @@ def test_a_rejection_and_an_approval_are_replayed(plain: Path, script: Script) -
     assert circle(plain, "approve", name, "--sha", sha256).returncode == 0
     code, document = replayed(plain, name)
     assert (code, document["identical"]) == (0, True) and document["steps"] == 14
+
+
+def test_an_edited_diff_is_replayed(plain: Path, script: Script) -> None:
+    """The person's diff is on record: its commit, its review and the approval of the new bytes follow from it."""
+    replies = [LOWER, change(), review(), review(), analysis()]
+    started = circle(plain, "start", "--researcher", script(*replies), "--max-versions", "1", "Rate")
+    opened = Home(plain).find(session_id(started.stderr))
+    diff = diff_of(plain, "model.py", ("NOISE = 0.5\n", "NOISE = 0.5  # of the targets\n"))
+    about = {"by": "ann", "at": "2026-01-01T00:00:00Z"}
+    drive(opened, answer=Edited(decision="edited", sha256=newest_diff(opened)[1], diff=diff, **about))
+    drive(opened, answer=Approval(decision="approved", sha256=newest_diff(opened)[1], **about))
+    code, document = replayed(plain, opened.session.id)
+    assert (code, document["identical"], opened.status()) == (0, True, "concluded")
+    nodes = [step.node for step in steps(opened)]
+    assert nodes[3:7] == ["reviewer", "approval", "reviewer", "approval"]
 
 
 @pytest.mark.long

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
-import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from agents.commands.following import follow
+from agents.commands.asking import decided
+from agents.commands.following import announce, follow
 from agents.errors import CircleError
 from agents.options import (
     ID,
@@ -28,10 +27,6 @@ from agents.options import (
     home,
 )
 
-if TYPE_CHECKING:
-    from agents.records import Approval
-    from agents.session import Opened
-
 
 def approve(
     id_: ID,
@@ -40,8 +35,9 @@ def approve(
     target: TargetOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Approve the diff with that SHA-256 and go on."""
-    _decide(home(target).find(id_), "approved", sha, comment, json_)
+    """Approve the diff with that SHA-256 and go on; one too long to be shown only after circle diff --raw."""
+    opened = home(target).find(id_)
+    follow(opened, json_, decided(opened, "approved", sha, comment))
 
 
 def reject(
@@ -52,7 +48,8 @@ def reject(
     json_: JsonOption = False,
 ) -> None:
     """Send the diff with that SHA-256 back to the planner, with words."""
-    _decide(home(target).find(id_), "rejected", sha, comment, json_)
+    opened = home(target).find(id_)
+    follow(opened, json_, decided(opened, "rejected", sha, comment))
 
 
 def resume(
@@ -79,7 +76,7 @@ def resume(
         changes = fork_changes(opened.session, settings, None, None, None, raised)
         assert changes.budget is not None
         opened = fork_session(opened, at, replace(changes, budget=left_of(opened, changes.budget)))
-        print(f"session {opened.session.id}", file=sys.stderr, flush=True)
+        announce(opened)
     follow(opened, json_)
 
 
@@ -105,7 +102,7 @@ def fork(
     raised = _limits(max_versions, max_runs, max_hours, max_usd, max_tokens)
     changes = fork_changes(opened.session, settings, idea, researcher, model, raised)
     made = fork_session(opened, at, changes)
-    print(f"session {made.session.id}", file=sys.stderr, flush=True)
+    announce(made)
     follow(made, json_)
 
 
@@ -134,19 +131,3 @@ def _limits(
     """The limits that were said."""
     said = {"max_versions": versions, "max_runs": runs, "max_hours": hours, "max_usd": usd, "max_tokens": tokens}
     return {name: value for name, value in said.items() if value is not None}
-
-
-def _decide(opened: Opened, decision: Literal["approved", "rejected"], sha: str, comment: str, as_json: bool) -> None:
-    from agents.campaign.board import check_current
-    from agents.session import check_waiting
-
-    check_waiting(opened, sha)
-    check_current(opened)
-    follow(opened, as_json, _approval(decision, sha.lower(), comment))
-
-
-def _approval(decision: Literal["approved", "rejected"], sha256: str, comment: str) -> Approval:
-    from agents.records import Approval
-    from agents.session import now
-
-    return Approval(decision=decision, by=getpass.getuser(), at=now(), sha256=sha256, comment=comment)

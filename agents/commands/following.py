@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from agents.commands.asking import ask
 from agents.errors import CircleError, Interrupted
+from agents.plain_text import plain
 
 if TYPE_CHECKING:
     from agents.notify import Event, Notifier
@@ -23,24 +26,38 @@ def follow(
     whole: bool = True,
     notify: Notifier | None = None,
 ) -> None:
-    """Drive the session, print how it stands, and exit with the code that says so.
+    """Drive the session, ask a person where one can be asked, print how it stands, and exit with the code of that.
 
-    As JSON it is shown `whole`, or as its first version alone.
+    As JSON nobody is asked, and it is shown `whole`, or as its first version alone.
     """
     from agents.drive import drive
     from agents.printing import print_session
     from agents.show import document
 
-    with display() as report:
-        drive(opened, report, answer)
-    shown = document(opened)
+    while True:
+        with display() as report:
+            drive(opened, report, answer)
+        shown = document(opened)
+        if notify is not None:
+            notify(*_news(shown))
+        answer = ask(opened) if shown["status"] == "awaiting_approval" and not as_json else None
+        if answer is None:
+            break
     if as_json:
         print(json.dumps(shown if whole else {"session": opened.session.id, **shown["versions"][0]}, indent=1))
     else:
         print_session(shown)
-    if notify is not None:
-        notify(*_news(shown))
     raise typer.Exit(exit_code(shown))
+
+
+def announce(opened: Opened) -> None:
+    """Say on standard error which session it is, and which diffs need no person."""
+    session = opened.session
+    print(f"session {session.id}", file=sys.stderr, flush=True)
+    if session.approve_scope:
+        paths = plain(", ".join(session.approve_scope))
+        said = f"diffs that touch only {paths} are approved by themselves, as {plain(session.scope_by)} allowed"
+        print(f"{'scope':<10} {said}", file=sys.stderr, flush=True)
 
 
 def _news(shown: dict[str, Any]) -> tuple[Event, str, str]:

@@ -50,18 +50,27 @@ def show(id_: ID, target: TargetOption = None, json_: JsonOption = False) -> Non
 
 
 def diff(
-    id_: ID, raw: Annotated[bool, typer.Option("--raw", help="The exact bytes.")] = False, target: TargetOption = None
+    id_: ID,
+    raw: Annotated[bool, typer.Option("--raw", help="Every byte, as it is.")] = False,
+    target: TargetOption = None,
 ) -> None:
-    """Print the session's newest diff and its SHA-256."""
-    from agents.plain_text import plain_lines
-    from agents.session import newest_diff
+    """Print the session's newest diff and its SHA-256; on a terminal with the plan and the review, in colours."""
+    from rich.console import Console
 
-    bytes_, sha256 = newest_diff(home(target).find(id_))
+    from agents.diff_view import view_of
+
+    opened = home(target).find(id_)
+    view = view_of(opened)
     if raw:
-        sys.stdout.buffer.write(bytes_)
-        return
-    print(plain_lines(bytes_.decode(errors="backslashreplace")) or "(no change in any file: flags alone)")
-    print(f"SHA-256 {sha256}")
+        sys.stdout.buffer.write(view.diff)
+        sys.stdout.buffer.flush()
+        opened.remember_seen(view.sha256)
+        if view.left_out:
+            print(f"SHA-256 {view.sha256}", file=sys.stderr)
+    elif sys.stdout.isatty():
+        view.show(Console())
+    else:
+        print(view.plain())
 
 
 def log(id_: ID, target: TargetOption = None, json_: JsonOption = False) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agents.commands.following import display, exit_code, follow
+from agents.commands.following import announce, display, exit_code, follow
 from agents.errors import CircleError, UsageError
 from agents.options import (
     AblationOption,
@@ -34,6 +34,7 @@ from agents.options import (
     RunsOption,
     SandboxOption,
     ScalesOption,
+    ScopeOption,
     SecretOption,
     SeedsOption,
     TargetOption,
@@ -46,6 +47,7 @@ from agents.options import (
     home,
     options_of,
     researcher_of,
+    scope_given,
 )
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ def start(
     train_tokens: TokensOption = None,
     scales: ScalesOption = None,
     turbo: TurboOption = False,
+    approve_scope: ScopeOption = None,
     max_versions: VersionsOption = None,
     max_runs: RunsOption = None,
     max_hours: HoursOption = None,
@@ -109,13 +112,14 @@ def start(
         model=model,
         max_usd=max_usd,
         max_tokens=max_tokens,
+        scope=scope_given(place, settings, approve_scope),
     )
     if (patch is None) != (not flags):
         raise UsageError("--patch and --flags go together: the diff, and the flags that turn it on.")
     own = brought(place, patch, flags, ablation or [], idea) if patch else None
     answers = open_researcher(researcher_of(researcher, settings, options))
     opened = start_session(place, idea, answers, options, own)
-    print(f"session {opened.session.id}", file=sys.stderr, flush=True)
+    announce(opened)
     follow(opened, json_, notify=tell)
 
 
@@ -184,7 +188,7 @@ def judge(
     if patch and not own[0].strip():
         raise UsageError(f"The diff {patch} is empty: leave out --patch to judge flags alone.")
     opened = start_session(place, title, Nobody(), options, own, author=getpass.getuser())
-    print(f"session {opened.session.id}", file=sys.stderr, flush=True)
+    announce(opened)
     follow(opened, json_, whole=False, notify=tell)
 
 

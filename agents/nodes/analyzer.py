@@ -82,7 +82,7 @@ def _evidence(version: Version, floor: Baseline) -> Evidence:
         regression_failed=failure == "regression",
         dead_flag=failure == "dead flag",
         experiment_failure="crash" if failure == "run" else None,
-        repaired_once=bool(version.attempts),
+        repaired_once=bool(version.repairs),
     )
     if experiment is None:
         return evidence
@@ -98,7 +98,7 @@ def _evidence(version: Version, floor: Baseline) -> Evidence:
         causality_failed=any(run.status == "refused" for run in experiment.failed_runs),
         experiment_failure=_kind(experiment.failed_runs),
         diverged_seeds=len({run.seed for run in experiment.failed_runs}),
-        repaired_once=bool(version.attempts),
+        repaired_once=bool(version.repairs),
         visible_effect=experiment.visible_effect,
         speed_ratio=experiment.speed_ratio,
         memory_ratio=experiment.memory_ratio,

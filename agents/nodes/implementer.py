@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from langgraph.runtime import Runtime
 
 from agents.errors import DiffRefused
+from agents.nodes.committing import anew, committed, keep
 from agents.nodes.planner import story
 from agents.ports import Context, Desk, Order, switched
 from agents.records import Attempt, Change, Version
-from agents.report import documents
 from agents.skills import question
 from agents.state import State, amended, baseline_of, current, versions_of
 
@@ -42,24 +41,12 @@ def implementer(state: State, runtime: Runtime[Context]) -> State:
         ),
         Change,
     )
-    clean: dict[str, Any] = {"attempts": attempts, "review": None, "approval": None, "regression": None}
-    clean |= {"experiment": None, "verdict": None, "refused": "", "tip": ""}
-    if attempts:
-        context.workspace.keep(f"{branch(context, version)}-attempt{len(attempts)}", attempts[-1].commit)
+    keep(context, version, attempts)
+    message = f"{version.plan.title}\n\n{change.summary}"
     try:
-        patch = context.workspace.commit_version(
-            branch(context, version),
-            context.session.base,
-            _on_the_base(context, change.diff),
-            f"{version.plan.title}\n\n{change.summary}",
-        )
+        return committed(state, context, attempts, _on_the_base(context, change.diff), message)
     except DiffRefused as refused:
-        return {"versions": amended(state, **{**clean, "patch": None, "refused": str(refused)})}
-    if version.patch and patch.diff_sha256 == version.patch.diff_sha256:
-        return {"versions": amended(state, attempts=attempts)}
-    versions = amended(state, **clean, patch=patch)
-    context.report("patch", version=version.n, patch=patch)
-    return documents.written({**state, "versions": versions}, context, f"Open the paper of version {version.n}")
+        return {"versions": amended(state, **anew(attempts) | {"refused": str(refused)})}
 
 
 def _desk(state: State, context: Context, version: Version) -> Callable[[], Desk] | None:
@@ -102,14 +89,9 @@ def _on_the_base(context: Context, diff: str) -> str:
     return context.workspace.carry(diff, session.origin, session.base, lambda path: path == flags)
 
 
-def branch(context: Context, version: Version) -> str:
-    """Return the name of a version's branch."""
-    return f"circle/{context.session.id}/v{version.n}"
-
-
 def attempts_left(version: Version) -> bool:
     """Whether the version may be repaired: attempts are bounded, and a person's own diff is theirs."""
-    return version.patch is not None and not version.brought and len(version.attempts) + 1 < MAX_ATTEMPTS
+    return version.patch is not None and not version.brought and len(version.repairs) + 1 < MAX_ATTEMPTS
 
 
 def unrepaired(version: Version) -> bool:

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from agents.diff_view import DiffView
 from agents.display import Display
 from agents.errors import DiffRefused, TargetError
 from agents.laboratory.local import _status
 from agents.laboratory.process import Processes
-from agents.plain_text import foreign, plain_lines
+from agents.plain_text import foreign, plain, plain_lines
+from agents.records import Flag, Issue, Plan, Review, Version
 from agents.review.diff import read_diff
 from agents.review.paths import path_issues
 from agents.session import Home
@@ -44,6 +47,7 @@ SIGNS = {
     "a line separator": "a\u2028b\u2029c\x85d\x0be\x0cf",
     "private use": "\ue000",
 }
+MARKUP = ("[reverse]x[/reverse]", "[/]", "[link=http://evil]here[/link]", ":skull:", "[bold", "\\[red]")
 HARMLESS = set("\t\n")
 
 
@@ -79,6 +83,25 @@ def test_in_a_models_words(sign: str) -> None:
     written = io.StringIO()
     Display(Console(file=written, width=200))("conclusion", reason=f"words {sign}")
     assert "words" in written.getvalue() and acts(written.getvalue()) == set()
+
+
+@pytest.mark.parametrize("sign", [*SIGNS.values(), *MARKUP], ids=[*SIGNS, *MARKUP])
+def test_in_the_view_that_is_decided_on(sign: str) -> None:
+    """A plan's words, a review's, a file's name and a line: all of them are shown, and none acts on the terminal."""
+    plan = Plan(
+        title=sign, hypothesis=sign, method=sign, criteria=sign, flags=(Flag(name=sign, default=0, value=sign),)
+    )
+    issue = Issue(severity="MINOR", file=sign, line=1, issue=sign, fix=sign)
+    version = Version(n=1, parent=None, plan=plan, review=Review(passed=True, issues=(issue,)))
+    diff = f"diff --git a/{sign} b/{sign}\n--- a/{sign}\n+++ b/{sign}\n@@ -1 +1 @@ {sign}\n-{sign}\n+{sign}\n".encode()
+    written = io.StringIO()
+    view = DiffView("s", version, diff, waits=True)
+    view.show(Console(file=written, force_terminal=True, width=200))
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", written.getvalue())
+    for text in (shown, view.plain(), view.whole):
+        assert acts(text) == set() and text.count(plain(sign).expandtabs()) >= 5
+    painted = set(re.findall(r"\x1b\[[0-9;]*m", written.getvalue()))
+    assert painted <= {f"\x1b[{code}m" for code in ("0", "1", "2", "31", "32", "36", "1;36", "1;31", "1;33")}
 
 
 @pytest.mark.parametrize(
