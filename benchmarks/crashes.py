@@ -42,6 +42,7 @@ _SCRIPT += [_BETTER, change(), review(), analysis()]
 _DECISIONS = {1: ["approve"], 2: ["reject", "--comment", "The intercept alone, please."], 3: ["approve"]}
 _START = ["start", "--no-sandbox", "--secret", "5eed", "--fresh-baseline", "--no-memory", "Rate"]
 _TIMES = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?|[\d.]+ (s|seconds|minutes|min|hours|h)\b|\d+ runs")
+_MEASURED = re.compile("ratio|equal time")
 _TIMED = ("run", "elapsed", "timing", "stretched")
 
 
@@ -166,7 +167,7 @@ class World:
         """How many commits a branch has, which files they change, and the lines of its documents."""
         files = git(self.target, "diff", "--name-only", "main", ref).split()
         texts = (git(self.target, "show", f"{ref}:{file}") for file in files if file.endswith(".md"))
-        lines = [line.replace(name, "ID") for text in texts for line in text.splitlines() if "ratio" not in line]
+        lines = [line.replace(name, "ID") for text in texts for line in text.splitlines() if not _MEASURED.search(line)]
         commits = git(self.target, "rev-list", "--count", f"main..{ref}")
         return [commits, files, [_TIMES.sub("T", line) for line in lines]]
 
