@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from agents.recording import (
 from agents.records import Approval, Issue, Plan
 from agents.recovery import check
 from agents.replay import note
-from agents.session import Opened, load_committed_target, now, portable
+from agents.session import Opened, Status, load_committed_target, now, portable
 from agents.settings import Target
 from agents.state import State
 
@@ -67,17 +68,28 @@ def drive(opened: Opened, report: Reporter = silent, answer: Approval | str | No
         opened.stop_file.unlink(missing_ok=True)
         try:
             _run(opened, report, answer)
+            opened.summarise(opened.standing(), None)
         except Paused as paused:
-            opened.summarise("stopped", None)
+            _summarise(opened, "stopped", None)
             raise Paused(f"{paused} Session {name} has stopped; circle resume {name} goes on.") from None
         except (Interrupted, KeyboardInterrupt):
-            opened.summarise("stopped", None)
+            _summarise(opened, "stopped", None)
             raise Interrupted(f"Session {name} has stopped; circle resume {name} goes on.") from None
         except CircleError as error:
-            opened.summarise("failed", str(error))
+            _summarise(opened, "failed", str(error))
             raise
-        opened.summarise(opened.standing(), None)
+        except (OSError, sqlite3.Error) as error:
+            raise SessionError(
+                f"Session {name} could not read or write its files: {error}. What it has done is kept; "
+                f"circle resume {name} goes on once that is mended."
+            ) from error
     return opened.state()
+
+
+def _summarise(opened: Opened, status: Status, error: str | None) -> None:
+    """Leave word of how the session stands; where the disk takes none, the error that led here is what is told."""
+    with suppress(OSError, sqlite3.Error, CircleError):
+        opened.summarise(status, error)
 
 
 def _run(opened: Opened, report: Reporter, answer: Approval | str | None) -> None:

@@ -17,6 +17,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from agents.crashpoint import crashpoint
 from agents.errors import DiffRefused, TargetError
 from agents.ports import Text
 from agents.records import Patch
@@ -82,7 +83,7 @@ class GitWorkspace:
             if diff.strip():
                 _apply(repo, diff)
             commit = _commit(repo, base, message)
-            repo.git.update_ref(f"refs/heads/{branch}", commit)
+            _point(repo, branch, commit)
             files = repo.git.diff("--name-only", base, commit).splitlines()
         return Patch(
             branch=branch,
@@ -167,7 +168,7 @@ class GitWorkspace:
     def keep(self, branch: str, commit: str) -> None:
         """Point a branch at a commit, so that what was sent back stays to be read."""
         with self._repo() as repo:
-            repo.git.update_ref(f"refs/heads/{branch}", commit)
+            _point(repo, branch, commit)
 
     def commit_documents(self, branch: str, after: str, files: Mapping[str, Text], message: str) -> str:
         """Commit texts, or what gives them, on the commit `after`, move the branch there, and return the new commit.
@@ -180,7 +181,7 @@ class GitWorkspace:
                     blob = repo.git.hash_object("-w", "--stdin", istream=stream)
                 repo.git.update_index("--add", "--cacheinfo", f"100644,{blob},{path}")
             commit = _commit(repo, after, message)
-            repo.git.update_ref(f"refs/heads/{branch}", commit)
+            _point(repo, branch, commit)
         return commit
 
     def diff(self, base: str, commit: str) -> bytes:
@@ -318,6 +319,12 @@ def _apply(repo: Repo, diff: str, *options: str) -> None:
             repo.git.apply("--cached", "--whitespace=nowarn", *options, "-", istream=stream)
     except GitCommandError as error:
         raise DiffRefused(f"The diff does not apply to the base commit: {_why(error)}") from error
+
+
+def _point(repo: Repo, branch: str, commit: str) -> None:
+    crashpoint("ref before")
+    repo.git.update_ref(f"refs/heads/{branch}", commit)
+    crashpoint("ref moved")
 
 
 def _commit(repo: Repo, parent: str, message: str) -> str:

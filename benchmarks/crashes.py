@@ -123,8 +123,8 @@ class World:
         return Done(os.waitstatus_to_exitcode(status), out.read_text(), errors.read_text())
 
     def shown(self) -> dict[str, Any]:
-        """Return the session as `circle show --json` prints it."""
-        document: dict[str, Any] = json.loads(self.circle("show", self.session, "--json").stdout)
+        """Return the session as `circle show --json` prints it, or nothing where it cannot be read."""
+        document: dict[str, Any] = json.loads(self.circle("show", self.session, "--json").stdout or "{}")
         return document
 
     def command(self, number: int) -> list[str]:
@@ -135,17 +135,19 @@ class World:
         verb, *words = _DECISIONS[number]
         return [verb, self.session, "--sha", sha256, *words]
 
-    def finish(self) -> None:
-        """Do what is left to do, as a person would who finds the session as it is."""
-        for _ in range(8):
-            if not self.session:
-                self.circle(*_START)
-                continue
-            shown = self.shown()
-            if shown["status"] in ("victory", "concluded"):
-                return
-            waits = shown["status"] == "awaiting_approval"
-            self.circle(*(self.command(len(shown["versions"])) if waits else ["resume", self.session]))
+    def finish(self) -> Done:
+        """Do what is left to do, as a person would who finds the session as it is; return how the last of it ended."""
+        done = Done(0, "", "")
+        for _ in range(12):
+            if done.returncode not in (0, 3, 4, 5):
+                break
+            shown = self.shown() if self.session else {"status": "none"}
+            if shown.get("status") in ("victory", "concluded"):
+                break
+            waits = shown.get("status") == "awaiting_approval"
+            resume = ["resume", self.session] if self.session else _START
+            done = self.circle(*(self.command(len(shown["versions"])) if waits else resume))
+        return done
 
     def end(self) -> dict[str, Any]:
         """What two ends are compared by: all but times, and how many runs a stage took that measures them."""
@@ -207,21 +209,22 @@ class Crashes:
 
     def tried(self, trial: Trial) -> Outcome:
         """Kill, resume, and compare."""
-        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+        with tempfile.TemporaryDirectory(dir=self._scratch, ignore_cleanup_errors=True) as folder:
             world = self.worlds[trial.command].copied(Path(folder) / "world")
             killed = world.circle(*world.command(trial.command), CIRCLE_CRASH_AT=trial.point)
             assert killed.returncode == -signal.SIGKILL or _of_a_watcher(trial.point), killed.stderr
             if trial.again and world.session:
                 world.circle("resume", world.session, CIRCLE_CRASH_AT=str(trial.again))
+            unread = ["circle show cannot read it"] if world.session and not world.shown() else []
             world.finish()
             twice = 0 if _of_a_watcher(trial.point) else sum(count - 1 for count in world.trained().values())
-            return Outcome(tuple(_differences(self.undisturbed, world.end())), twice)
+            return Outcome((*unread, *differences(self.undisturbed, world.end())), twice)
 
     def resume_seconds(self, *, lost: bool) -> float:
         """The median time of a resume that finds all done, start-up and all; with its checkpoint `lost`, if so."""
         seconds = []
         for _ in range(5):
-            with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+            with tempfile.TemporaryDirectory(dir=self._scratch, ignore_cleanup_errors=True) as folder:
                 world = self.worlds[-1].copied(Path(folder) / "world")
                 for file in world.target.glob(".circle/sessions/*/checkpoints.sqlite*") if lost else ():
                     file.unlink()
@@ -256,8 +259,8 @@ def _some(visits: list[str], every: bool) -> list[str]:
     return visits if every else list(dict.fromkeys([*visits[:2], visits[-1]]))
 
 
-def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """The leaves of two ends that are not the same, with both sides."""
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Give the leaves of two ends that are not the same, with both sides."""
     old, new = (leaves(json.loads(json.dumps(end))) for end in (then, now))
     for path in sorted(old.keys() | new.keys()):
         if old.get(path) != new.get(path):
@@ -296,6 +299,7 @@ def _print(crashes: Crashes, every: bool, doubles: int, workers: int) -> None:
             outcomes = []
             for trial, outcome in zip(trials, pool.map(crashes.tried, trials), strict=True):
                 outcomes.append(outcome)
+                print(f"{len(outcomes)} of {len(trials)}", end="\r", file=sys.stderr, flush=True)
                 for difference in outcome.differences:
                     print(f"{trial}: {difference}", flush=True)
                 if outcome.twice:

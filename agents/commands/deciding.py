@@ -107,10 +107,13 @@ def fork(
 
 
 def stop(id_: ID, target: TargetOption = None) -> None:
-    """Ask a running session to stop at its next boundary."""
+    """Ask a running session to stop at its next boundary; end what a killed one left running."""
+    from agents.laboratory.watcher import end_orphans
+
     opened = home(target).find(id_)
     if opened.status() != "running":
-        print(f"Session {id_} is not running.")
+        left = end_orphans(opened.folder / "runs")
+        print(f"Session {id_} is not running{f'; {left} runs that it left have been ended' if left else ''}.")
         return
     opened.ask_to_stop()
     print(f"Session {id_} stops at its next boundary; circle resume {id_} goes on.")

@@ -20,7 +20,7 @@ def machine_fault(ended: Ended, *, out_of_reach: bool) -> str | None:
     `out_of_reach`: no code that ran in it could have sent the process a signal.
     """
     if ended.unwritten:
-        return f"its log could not be written: {ended.unwritten}"
+        return f"the disk could not take what it wrote: {ended.unwritten}"
     if ended.timed_out or ended.exceeded:
         return None
     if ended.memory_kills and ended.returncode in _KILLED:

@@ -21,14 +21,16 @@ _LEAST_FREE_BYTES = 500_000_000
 class Guard(threading.Thread):
     """Looks at a process group from outside, five times a second, and kills it when it breaks a limit.
 
-    `folder` is what the process writes. `exceeded` then says in one sentence which limit it was; `peak_memory_bytes`
-    is the largest that one process of it ever was, and `cpu_seconds` are of all that was seen; 0 where /proc is not.
+    `folder` is what the process writes. `exceeded` then says in one sentence which limit it was, `no_room` that others
+    have filled the disk; `peak_memory_bytes` is the largest that one process of it ever was, and `cpu_seconds` are of
+    all that was seen; 0 where /proc is not.
     """
 
     def __init__(self, pid: int, seconds: float, limits: Limits, folder: Path | None) -> None:
         super().__init__(daemon=True)
         self.timed_out = False
         self.exceeded: str | None = None
+        self.no_room = ""
         self.peak_memory_bytes = 0
         self.cpu_seconds = 0.0
         self._pid, self._limits, self._folder = pid, limits, folder
@@ -94,6 +96,8 @@ class Guard(threading.Thread):
             return f"made more than {limits.files} files or hid some"
         system = os.statvfs(self._folder)
         if system.f_bavail * system.f_frsize < _LEAST_FREE_BYTES:
+            if size < _LEAST_FREE_BYTES:
+                self.no_room = f"less than {_gigabytes(_LEAST_FREE_BYTES)} of the disk is free"
             return f"left less than {_gigabytes(_LEAST_FREE_BYTES)} of the disk free"
         return ""
 

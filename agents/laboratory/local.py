@@ -168,6 +168,8 @@ class LocalLaboratory:
         if not order.keep_weights and run.status == "done":
             _drop_weights(output, self.target.metric.weights)
         forget(output)
+        if run.status != "done":  # while its log is what it was
+            self.journal.once("excerpt", run.key, lambda: self.excerpt(run))
         return run
 
     def _train(self, order: Order, first_attempt: int = 1) -> Run:

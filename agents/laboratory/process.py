@@ -44,7 +44,7 @@ class Ended:
     `exceeded` is one sentence about the limit for which it was ended. The peak memory is the largest that the process
     or a descendant of it was seen to have had, CPU seconds are of all of them as long as they were seen; None if
     nothing was. `memory_kills` is how many processes the kernel killed for want of memory meanwhile, `unwritten` why
-    the log could not be written, which ended the process.
+    the disk could not take what it wrote, which ended the process.
     """
 
     returncode: int
@@ -138,7 +138,7 @@ class Processes:
             seconds=time.monotonic() - started,
             cpu_seconds=guard.cpu_seconds or None,
             memory_kills=_memory_kills() - kills,
-            unwritten=unwritten,
+            unwritten=unwritten or guard.no_room,
             peak_memory_bytes=guard.peak_memory_bytes or None,
             steps=tuple(seen.steps),
             losses=tuple(seen.losses),

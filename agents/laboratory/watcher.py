@@ -153,6 +153,23 @@ class Watchers:
                 _end(pid)
 
 
+def end_orphans(runs: Path) -> int:
+    """End the runs that a killed session left in its folder of runs; return how many there were."""
+    left = [file for file in runs.glob("*.lock") if _is_held(file)]
+    for file in left:
+        _end(int(file.read_text() or 0))
+    return len(left)
+
+
+def _is_held(lock: Path) -> bool:
+    with lock.open() as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def forget(output: Path) -> None:
     """Remove what only a resumed session would look for, once a run is on record."""
     for file in (output.with_suffix(".lock"), *output.parent.glob(f"{output.name}.[0-9].json")):
@@ -222,6 +239,8 @@ def _plain(job: Job) -> dict[str, Any]:
 
 
 def _end(pid: int) -> None:
+    if not pid:
+        return
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
 

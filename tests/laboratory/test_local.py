@@ -298,7 +298,7 @@ def test_a_log_that_cannot_be_written_is_no_crash_of_the_run(plain: Path, labora
         (lab.folder / "runs" / f"{item.key}.log").symlink_to("/dev/full")
     logs.append(lab.folder / "runs" / f"{one.key}.log")
     (run,) = lab.run([one])
-    assert (run.status, run.fault) == ("done", "its log could not be written: No space left on device")
+    assert (run.status, run.fault) == ("done", "the disk could not take what it wrote: No space left on device")
     logs.clear()
-    with pytest.raises(LaboratoryError, match="was ended twice: its log could not be written: No space left"):
+    with pytest.raises(LaboratoryError, match="was ended twice: the disk could not take what it wrote: No space left"):
         lab.run([other])
