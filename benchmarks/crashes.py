@@ -123,8 +123,9 @@ class World:
         return Done(os.waitstatus_to_exitcode(status), out.read_text(), errors.read_text())
 
     def shown(self) -> dict[str, Any]:
-        """Return the session as `circle show --json` prints it, or nothing where it cannot be read."""
-        document: dict[str, Any] = json.loads(self.circle("show", self.session, "--json").stdout or "{}")
+        """Return the session as `circle show --json` prints it; where it cannot be read, why."""
+        done = self.circle("show", self.session, "--json")
+        document: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {"unread": done.stderr}
         return document
 
     def command(self, number: int) -> list[str]:
@@ -152,6 +153,8 @@ class World:
     def end(self) -> dict[str, Any]:
         """What two ends are compared by: all but times, and how many runs a stage took that measures them."""
         shown, name = self.shown(), self.session
+        if "unread" in shown:
+            return shown
         with sqlite3.connect(self.target / ".circle" / "sessions" / name / "journal.sqlite") as database:
             entries = database.execute("SELECT kind, body FROM entries").fetchall()
         refs = git(self.target, "for-each-ref", "--format=%(refname)", "refs/heads/circle").split()
@@ -215,10 +218,11 @@ class Crashes:
             assert killed.returncode == -signal.SIGKILL or _of_a_watcher(trial.point), killed.stderr
             if trial.again and world.session:
                 world.circle("resume", world.session, CIRCLE_CRASH_AT=str(trial.again))
-            unread = ["circle show cannot read it"] if world.session and not world.shown() else []
-            world.finish()
+            unread = world.shown().get("unread", "") if world.session else ""
+            done = world.finish()
             twice = 0 if _of_a_watcher(trial.point) else sum(count - 1 for count in world.trained().values())
-            return Outcome((*unread, *differences(self.undisturbed, world.end())), twice)
+            found = [*filter(None, [unread]), *differences(self.undisturbed, world.end())]
+            return Outcome((*found, done.stderr) if found else (), twice)
 
     def resume_seconds(self, *, lost: bool) -> float:
         """The median time of a resume that finds all done, start-up and all; with its checkpoint `lost`, if so."""

@@ -66,7 +66,7 @@ def tried(crashes: Crashes, worlds: list[World], scratch: Path, seed: int) -> Da
         told = done.returncode == 1 and "Traceback" not in done.stderr and done.stderr.count("\n") < 40
         if told:
             return Damaged(file, kind, "told", done.stderr.strip().splitlines()[-1])
-        found = list(differences(crashes.undisturbed, world.end())) if world.shown() else [done.stderr]
+        found = list(differences(crashes.undisturbed, world.end()))
         return Damaged(file, kind, "wrong" if found else "same", "; ".join(found))
 
 

@@ -23,7 +23,7 @@ cd {disk}/plain
 circle() {{ {python} -m agents.cli "$@"; }}
 circle start --turbo --no-sandbox --researcher {researcher} --secret 5eed Rate 2> first.log &
 while ! grep -q "screen experiment" first.log; do kill -0 $!; done
-fallocate -l $(( $(df --output=avail -B1 . | tail -1) - {left} )) full
+dd if=/dev/zero of=full bs=1M 2> /dev/null || truncate -s -{left} full
 code=0; wait $! || code=$?
 echo "full: $code $(tail -1 first.log)"
 rm full
@@ -34,7 +34,7 @@ circle replay $id > replay.log 2>&1 && echo "replayed: $?"
 
 
 def _can_mount() -> bool:
-    if shutil.which("unshare") is None or shutil.which("fallocate") is None:
+    if shutil.which("unshare") is None:
         return False
     tried = [*_RIGHTS, "sh", "-c", "mount -t tmpfs tmpfs /tmp"]
     return subprocess.run(tried, capture_output=True, check=False).returncode == 0

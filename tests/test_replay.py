@@ -72,6 +72,22 @@ def test_a_victory_after_a_failure_is_walked_through_again(plain: Path, script: 
     assert code == 1 and document["first_divergence"]["node"] == "experiment"
     assert "today asks for the run" in document["first_divergence"]["what"]
 
+    _rewrite(journal, lambda *_: True, _another_mean)
+    code, document = replayed(plain, name)
+    found = document["first_divergence"]
+    assert code == 1 and (found["step"], found["node"]) == (1, "baseline")
+    assert re.match(r"the state differs: baseline\.mean is 0\.\d+ today and 9\.9 on record", found["what"])
+    assert circle(plain, "fork", name, "--at", "3").returncode == 1, "no fork from what the journal does not lead to"
+
+
+def _another_mean(kind: str, text: str) -> str:
+    """The record of the first step, as if its state had had another mean."""
+    body = json.loads(text)
+    if kind == "step" and body["node"] == "baseline":
+        body["changes"]["new"]["baseline.mean"] = 9.9
+        body["sha256"] = "0" * 64
+    return json.dumps(body)
+
 
 def _tamper(journal: Path, kind: str, before: str, after: str) -> None:
     """Change entries as someone would who also mends the hashes."""

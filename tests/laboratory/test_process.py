@@ -135,6 +135,15 @@ def test_a_limit_ends_a_run_with_a_sentence(limits: Limits, code: str, sentence:
     assert ended.returncode < 0 and not ended.timed_out and (tmp_path / "log.txt").stat().st_size <= 100_000
 
 
+def test_a_disk_that_others_filled_is_no_limit_that_the_run_broke(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is ended, and the machine is to blame."""
+    monkeypatch.setattr("agents.laboratory.guard._LEAST_FREE_BYTES", 10**18)
+    ended = watch(tmp_path, "import threading; threading.Event().wait()")
+    assert ended.unwritten == "less than 1e+09 GB of the disk is free" and ended.returncode < 0
+
+
 def test_memory_that_forks_share_counts_once(tmp_path: Path) -> None:
     """Four processes that see the same 100 MB hold 100 MB."""
     code = "import os, time\nx = b'x' * 10**8\nos.fork(); os.fork(); time.sleep(1)"
