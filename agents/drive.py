@@ -103,13 +103,14 @@ def _run(opened: Opened, report: Reporter, answer: Approval | str | None) -> Non
             context = _context(opened, journal, report, before.values.get("wall_seconds", 0.0))
             try:
                 note(journal, before)
-                values = before.values
-                for _ in graph.stream(step, config, context=context, durability="sync"):
-                    after = opened.snapshot(graph, config)
-                    note(journal, after, values)
-                    values = after.values
-                    if opened.stop_file.exists():
+                after = before
+                while after is before or (after.next and not after.interrupts):
+                    if after is not before and opened.stop_file.exists():
                         raise Interrupted
+                    values = after.values
+                    graph.invoke(step, config, context=context, durability="sync", interrupt_after="*")
+                    step, after = None, opened.snapshot(graph, config)
+                    note(journal, after, values)
             finally:
                 context.laboratory.close()
 

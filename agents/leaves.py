@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from agents.records import digest
+from agents.records import canonical, digest
 
-_DEEPEST, _LONGEST, _SHOWN = 5, 200, 80
+_DEEPEST, _LONGEST, _SHOWN = 4, 200, 80
 Leaves = dict[str, Any]
 
 
 def leaves(value: Any) -> Leaves:
-    """Return the scalars of a value by dotted path; what lies deep, or is long, is there by its hash."""
+    """Return the scalars of a value by dotted path, what lies deep as one; what is long is there by its hash."""
     return dict(_leaves(value, ""))
 
 
@@ -33,7 +33,7 @@ def _leaves(value: Any, path: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
     if inner and value and depth < _DEEPEST:
         for name, part in inner:
             yield from _leaves(part, f"{path}.{name}" if path else str(name), depth + 1)
-    elif isinstance(value, dict | list) and value:
+    elif isinstance(value, dict | list) and len(canonical(value)) > _LONGEST:
         yield path, f"{len(value)} entries, SHA-256 {digest(value)}"
     elif isinstance(value, str) and len(value) > _LONGEST:
         yield path, f"{value[:_SHOWN]}… {len(value)} characters, SHA-256 {digest(value)}"

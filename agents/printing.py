@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from agents.family import Step
     from agents.replay import Walked
 
+_STATE_LINES = 16
+
 
 def print_session(shown: dict[str, Any]) -> None:
     """Print how a session stands: a line or two for each version, and what came of it."""
@@ -92,23 +94,41 @@ def print_step(walked: Walked) -> None:
     about = f" V{len(versions)}" if versions else ""
     print(f"\n=== step {walked.number}: {walked.node}{about}")
     for kind, body in walked.taken:
-        if kind == "reply":
-            print(f"--- {body['skill']} was asked\n{excerpt(body['question'])}")
-            said = json.dumps(body.get("reply", body.get("halted")), indent=1, ensure_ascii=False)
-            print(f"--- it said\n{excerpt(said)}")
-        elif kind == "run":
-            value = next((body[name] for name in ("visible", "hidden") if body[name] is not None), body["status"])
-            print(f"run {body['stage']} {body['arm']} seed {body['seed']}: {value}, {body['train_seconds']:.1f} s")
-        elif kind == "diff":
-            print(f"--- diff\n{excerpt(body)}")
-        elif kind in ("commit", "documents"):
-            print(f"{kind} {body.get('commit', body.get('refused'))}")
-        elif kind == "answer":
-            print(f"a person's answer: {plain(str(body))}")
+        _print_taken(kind, body)
     if versions and (verdict := versions[-1]["verdict"]):
         print(f"verdict {verdict['outcome']}: {plain(verdict['finding'])}")
+    new = [(path, leaf) for path, leaf in walked.changes.items() if leaf not in (None, "", [], {})]
+    print("--- the state after it has")
+    for path, leaf in new[:_STATE_LINES]:
+        print(f"{plain(path)} = {plain(json.dumps(leaf, ensure_ascii=False))}")
+    if len(new) > _STATE_LINES:
+        print(f"… and {len(new) - _STATE_LINES} more new values")
     if walked.divergence:
         print(f"DIVERGED: {plain(walked.divergence.what)}")
+
+
+def _print_taken(kind: str, body: Any) -> None:
+    """Print what a step was given from the record."""
+    if kind == "reply":
+        print(f"--- {body['skill']} was asked\n{excerpt(body['question'])}")
+        _print_reply(body.get("reply", body.get("halted")))
+    elif kind == "run":
+        value = next((body[name] for name in ("visible", "hidden") if body[name] is not None), body["status"])
+        print(f"run {body['stage']} {body['arm']} seed {body['seed']}: {value}, {body['train_seconds']:.1f} s")
+    elif kind == "diff":
+        print(f"--- diff\n{excerpt(body)}")
+    elif kind in ("commit", "documents"):
+        print(f"{kind} {body.get('commit', body.get('refused'))}")
+    elif kind == "answer":
+        print(f"a person's answer: {plain(str(body))}")
+
+
+def _print_reply(reply: Any) -> None:
+    """Print what was said, and a diff in it as one."""
+    rest = {name: part for name, part in reply.items() if name != "diff"} if isinstance(reply, dict) else reply
+    print(f"--- it said\n{excerpt(json.dumps(rest, indent=1, ensure_ascii=False))}")
+    if rest != reply:
+        print(f"--- diff\n{excerpt(reply['diff'] or '(flags alone)')}")
 
 
 def print_ideas(found: list[dict[str, Any]], sought: bool) -> None:

@@ -184,7 +184,8 @@ class Run(Record):
     numbers in its weights, are the evaluator's counts, `tokens_served` is how many training tokens the parent had drawn
     for it, None where it saw the whole training split. Times are seconds, memory is bytes, both measured from outside;
     `cpu_seconds` are of all its processes. `diagnosis` is the run's own word, too. `fault` is what the machine did to a
-    first try.
+    first try. `command` is what was run in the sandbox, without where things lie on this machine, and `exit_code` how
+    it ended: below 0 by that signal.
     """
 
     key: str
@@ -214,6 +215,8 @@ class Run(Record):
     diagnosis: Diagnosis | None = None
     error: str | None = None
     fault: str | None = None
+    command: tuple[str, ...] = ()
+    exit_code: int | None = None
     folder: str = ""
 
 

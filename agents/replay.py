@@ -129,13 +129,17 @@ class TapedLaboratory(RecordedLaboratory):
 
 @dataclass(frozen=True)
 class Walked:
-    """A step that was walked through again: what it was given from the record, and the state that it left."""
+    """A step that was walked through again: what it was given from the record, and the state that it left.
+
+    `changes` are the leaves of the recorded state that were new after it.
+    """
 
     number: int
     node: str
     taken: tuple[tuple[str, Any], ...]
     values: State
     following: tuple[str, ...]
+    changes: Leaves
     divergence: Divergence | None
 
 
@@ -201,7 +205,7 @@ def walk(
         except StopIteration:
             what = "today the session has ended; on record it goes on"
         found = Divergence(step=int(key), node=then["node"], what=what) if what else None
-        yield Walked(int(key), then["node"], tuple(tape.taken), values, following, found)
+        yield Walked(int(key), then["node"], tuple(tape.taken), values, following, then["changes"]["new"], found)
         if found:
             return
 
@@ -235,16 +239,15 @@ def _steps(
     step: Any = opened.begin(graph, config)
     seen = opened.session.step
     while True:
-        for _ in graph.stream(step, config, context=context, durability="sync"):
-            found = graph.get_state(config)
-            if found.values.get("step", 0) > seen:
-                seen = found.values["step"]
-                yield cast("State", found.values), found.next
-        if not graph.get_state(config).interrupts:
+        graph.invoke(step, config, context=context, durability="sync", interrupt_after="*")
+        step, found = None, graph.get_state(config)
+        if found.values.get("step", 0) > seen:
+            seen = found.values["step"]
+            yield cast("State", found.values), found.next
+        if found.interrupts and tape.journal.find("answer", f"step {seen}") is not None:
+            step = Command(resume=tape.once("answer", f"step {seen}", lambda: None))
+        elif found.interrupts or not found.next:
             return
-        if tape.journal.find("answer", f"step {seen}") is None:
-            return
-        step = Command(resume=tape.once("answer", f"step {seen}", lambda: None))
 
 
 def _difference(then: dict[str, Any], stood: Leaves, values: State, following: tuple[str, ...]) -> str:

@@ -7,13 +7,20 @@ from functools import reduce
 from agents.leaves import changed, changes, leaves
 
 
-def test_scalars_have_paths_and_what_is_long_or_deep_a_hash() -> None:
-    value = {"a": [1, {"b": None}], "empty": [], "text": "x" * 300, "deep": {"1": {"2": {"3": {"4": {"5": 6}}}}}}
+def test_scalars_have_paths_and_what_is_long_a_hash() -> None:
+    deep = {"1": {"2": {"3": {"4": 5}}}}
+    value = {
+        "a": [1, {"b": None}],
+        "empty": [],
+        "text": "x" * 300,
+        "deep": deep,
+        "long": {"1": {"2": {"3": [6] * 300}}},
+    }
     found = leaves(value)
-    assert found["a.0"] == 1 and found["a.1.b"] is None and found["empty"] == []
+    assert found["a.0"] == 1 and found["a.1.b"] is None and found["empty"] == [] and found["deep.1.2.3"] == {"4": 5}
     assert found["text"].startswith("xxx") and "300 characters, SHA-256" in found["text"]
-    assert found["deep.1.2.3.4"].startswith("1 entries, SHA-256")
-    assert leaves(value | {"deep": {"1": {"2": {"3": {"4": {"5": 7}}}}}}) != found
+    assert found["long.1.2.3"].startswith("300 entries, SHA-256")
+    assert leaves(value | {"long": {"1": {"2": {"3": [6] * 299 + [7]}}}}) != found
 
 
 def test_changes_lead_from_one_to_the_next() -> None:

@@ -53,6 +53,7 @@ def test_a_victory_after_a_failure_is_walked_through_again(plain: Path, script: 
 
     walked = circle(plain, "replay", name, "--step").stdout
     assert "=== step 2: planner V1" in walked and "--- experiment-planner was asked" in walked
+    assert "--- diff\n(flags alone)" in walked and 'versions.0.plan.title = "A lower rate"' in walked
     assert "run screen experiment seed" in walked and "verdict win: Confirmed" in walked
 
     again = circle(plain, "replay", name, "--rerun", "--json")

@@ -283,6 +283,8 @@ class LocalLaboratory:
             configs=report.configs if report else {},
             diagnosis=report.diagnosis if report else None,
             error=error,
+            command=tuple(map(self._impersonal, self._command(order, given, output))),
+            exit_code=ended.returncode,
             folder=str(output.relative_to(self.home)),
         )
 
