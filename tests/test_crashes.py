@@ -15,7 +15,7 @@ import pytest
 from benchmarks.crashes import Crashes, Trial
 from benchmarks.damage import tried, worlds_of
 
-SAMPLE, MUTATIONS = 5, 6
+SAMPLE, MUTATIONS = 4, 4
 POINTS = (
     "session in place", "checkpoint saved", "writes done", "training before", "training started", "training ended",
     "run effect", "run done", "run recorded", "answer recorded", "reply effect", "reply done", "commit done",

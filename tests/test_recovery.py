@@ -36,7 +36,10 @@ def _sha256(plain: Path, name: str) -> str:
     return str(shown(plain, name)["versions"][-1]["diff_sha256"])
 
 
-@pytest.mark.parametrize("damage", ["deleted", "no database", "old"])
+@pytest.mark.parametrize(
+    "damage",
+    ["deleted", pytest.param("no database", marks=pytest.mark.long), pytest.param("old", marks=pytest.mark.long)],
+)
 def test_a_lost_checkpoint_is_made_again(plain: Path, waiting: str, damage: str) -> None:
     """It is told by who reads it, and mended by who resumes: the session stands where its journal says."""
     file = folder(plain, waiting) / "checkpoints.sqlite"
@@ -70,10 +73,15 @@ def test_a_decision_on_record_needs_no_second_one(plain: Path, waiting: str) -> 
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE entries SET body = replace(body, '0', '1') WHERE kind = 'run'",
         "DELETE FROM entries WHERE seq = (SELECT max(seq) FROM entries)",
-        "DELETE FROM entries WHERE kind = 'run'",
-        "UPDATE entries SET key = key || 'x' WHERE kind = 'reply'",
+        *(
+            pytest.param(statement, marks=pytest.mark.long)
+            for statement in (
+                "UPDATE entries SET body = replace(body, '0', '1') WHERE kind = 'run'",
+                "DELETE FROM entries WHERE kind = 'run'",
+                "UPDATE entries SET key = key || 'x' WHERE kind = 'reply'",
+            )
+        ),
     ],
 )
 def test_a_damaged_journal_is_told_and_its_last_state_goes_on_as_a_fork(
