@@ -37,8 +37,7 @@ def _sha256(plain: Path, name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "damage",
-    ["deleted", pytest.param("no database", marks=pytest.mark.long), pytest.param("old", marks=pytest.mark.long)],
+    "damage", ["deleted", *(pytest.param(damage, marks=pytest.mark.long) for damage in ("no database", "old"))]
 )
 def test_a_lost_checkpoint_is_made_again(plain: Path, waiting: str, damage: str) -> None:
     """It is told by who reads it, and mended by who resumes: the session stands where its journal says."""
