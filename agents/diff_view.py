@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from agents.plain_text import excerpt, plain_lines
 from agents.records import Issue, Version, flag_words
-from agents.session import Opened, newest_diff, newest_patch
+from agents.session import Opened
 from agents.unseen import MOST_LINES, left_out, lines_of
+from agents.waiting import newest_diff, newest_patch
 
 if TYPE_CHECKING:
     from rich.console import Console

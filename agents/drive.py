@@ -98,7 +98,7 @@ def _run(opened: Opened, report: Reporter, answer: Approval | str | None) -> Non
         with opened.graph() as (graph, config):
             before = opened.snapshot(graph, config)
             step = _first_step(opened, journal, graph, config, answer)
-            if step is None and before.interrupts:
+            if step is None and before.values and (before.interrupts or not before.next):
                 return
             context = _context(opened, journal, report, before.values.get("wall_seconds", 0.0))
             try:

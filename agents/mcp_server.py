@@ -17,10 +17,11 @@ from pydantic import Field
 from agents.errors import CircleError, UsageError
 from agents.options import options_of, researcher_of
 from agents.plain_text import plain_lines
-from agents.session import Home, Opened, load_committed_target, newest_diff
+from agents.session import Home, Opened, load_committed_target
 from agents.session import start as start_session
 from agents.show import document
 from agents.state import versions_of
+from agents.waiting import newest_diff
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer

@@ -22,18 +22,17 @@ def check(opened: Opened, journal: Journal) -> None:
     """
     try:
         journal.check()
-    except JournalDamaged as damaged:
-        raise JournalDamaged(f"{damaged} {_what_stands(opened)}") from damaged
-    try:
         with opened.graph() as (graph, config):
             opened.snapshot(graph, config)
+    except JournalDamaged as damaged:
+        raise JournalDamaged(f"{damaged} {_what_stands(opened)}") from damaged
     except CheckpointLost:
         _make_again(opened, journal)
 
 
 def _make_again(opened: Opened, journal: Journal) -> None:
     for file in opened.folder.glob(f"{CHECKPOINTS}*"):
-        file.unlink()
+        file.replace(file.with_name(f"damaged-{file.name}"))
     with checkpoints(opened.folder / CHECKPOINTS) as saver:
         for last in walk(opened, TapedLaboratory(Tape(journal)), saver):
             if last.divergence:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import re
 import secrets
@@ -34,7 +33,6 @@ from agents.records import (
     Approval,
     Budget,
     Confidence,
-    Decision,
     Flag,
     Idea,
     Patch,
@@ -48,7 +46,6 @@ from agents.records import (
 )
 from agents.sealed import SealBroken, read_sealed, write_sealed
 from agents.settings import FILE, Target, load_target, parse_target
-from agents.unseen import left_out
 from agents.workspace import GitWorkspace
 
 if TYPE_CHECKING:
@@ -270,64 +267,6 @@ def tree_of(workspace: GitWorkspace, target: Target, base: str, standing: Sequen
     return digest([code, [[flag.name, flag.value] for flag in standing]]) if standing else code
 
 
-def newest_diff(opened: Opened) -> tuple[bytes, str]:
-    """Return the exact bytes of the newest version's diff, from git, and their SHA-256."""
-    text = opened.home.workspace.diff(opened.session.base, newest_patch(opened)[1].commit)
-    return text, hashlib.sha256(text).hexdigest()
-
-
-def newest_patch(opened: Opened) -> tuple[Version, Patch]:
-    """Return the newest version that has a diff, and its patch; raise SessionError if there is none."""
-    from agents.state import versions_of
-
-    found = [(version, version.patch) for version in versions_of(opened.state()) if version.patch]
-    if not found:
-        raise SessionError(f"Session {opened.session.id} has no diff yet.")
-    return found[-1]
-
-
-def check_waiting(opened: Opened, sha256: str, decision: Decision = "approved") -> None:
-    """Raise SessionError unless the session waits for a decision on exactly these bytes.
-
-    They can be rejected whatever has become of them since; what is approved is in git still, and was shown whole.
-    """
-    if opened.status() != "awaiting_approval":
-        raise SessionError(f"Session {opened.session.id} does not wait for an approval: it is {opened.status()}.")
-    patch, name = newest_patch(opened)[1], opened.session.id
-    if sha256.lower() != patch.diff_sha256:
-        raise SessionError(
-            f"The diff that waits has the SHA-256 {patch.diff_sha256}, not {sha256}: look at it again with "
-            f"circle diff {name}."
-        )
-    if decision == "rejected":
-        return
-    text = _unmoved(opened)
-    if decision == "approved" and left_out(text) and not opened.saw(patch.diff_sha256):
-        raise SessionError(
-            f"The diff is too long to be shown whole ({left_out(text)}): circle diff {name} --raw prints every byte, "
-            "and after that it can be approved."
-        )
-
-
-def _unmoved(opened: Opened) -> bytes:
-    """The bytes that wait, which git gives for the commit and to which the branch still points."""
-    version, patch = newest_patch(opened)
-    text, actual = newest_diff(opened)
-    if actual != patch.diff_sha256:
-        raise SessionError(
-            f"Commit {patch.commit[:12]} gives other bytes now, with the SHA-256 {actual}: what was reviewed and shown "
-            f"is not there any more. circle reject {opened.session.id} asks for another version."
-        )
-    tip = opened.home.workspace.tip(patch.branch)
-    expected = version.tip or patch.commit
-    if tip != expected:
-        raise SessionError(
-            f"{patch.branch} has been moved since the diff was shown, to {tip[:12] or 'nothing'}: "
-            f"git update-ref refs/heads/{patch.branch} {expected} puts it back, and then the diff can be approved."
-        )
-    return text
-
-
 def portable(session: Session) -> Session:
     """Return a session as any machine may know it: not where its target, or a file of its researcher's, lies."""
     kind, _, place = session.researcher.partition(":")
@@ -398,16 +337,19 @@ class Opened:
         Raises:
             JournalDamaged: the journal ends before it.
         """
-        found = self.newest(graph, config)
-        number = found.values.get("step", self.session.step)
         with self.journal() as journal:
-            noted = int(journal.newest("step") or self.session.step)
+            noted = self._noted(journal)  # before the checkpoint is read: who drives the session may go on meanwhile
+            found = self.newest(graph, config)
+            number = found.values.get("step", self.session.step)
             recorded = journal.find("step", str(number))
-        if number < noted or (recorded and recorded["sha256"] != digest(found.values)):
-            raise CheckpointLost(self._lost(f"is not the one of step {noted}, the last in its journal"))
-        if number > noted + 1:
-            raise JournalDamaged(f"The journal ends with step {noted}, and the checkpoint is of step {number}.")
+            if number < noted or (recorded and recorded["sha256"] != digest(found.values)):
+                raise CheckpointLost(self._lost(f"is not the one of step {noted}, the last in its journal"))
+            if number > self._noted(journal) + 1:
+                raise JournalDamaged(f"The journal ends with step {noted}, and the checkpoint is of step {number}.")
         return found
+
+    def _noted(self, journal: Journal) -> int:
+        return int(journal.newest("step") or self.session.step)
 
     def newest(self, graph: CompiledStateGraph[Any, Any, Any, Any], config: Any) -> StateSnapshot:
         """Return the newest checkpoint, without what an unfinished step has written; raise CheckpointLost."""
@@ -452,16 +394,6 @@ class Opened:
     def held(self) -> Held | None:
         """Return what the session waits for in its campaign, if it does."""
         return self._checkpoint()[1]
-
-    def remember_seen(self, sha256: str) -> None:
-        """Remember that a person was given every byte of the diff with this SHA-256."""
-        with (self.folder / "seen").open("a", encoding="ascii") as file:
-            file.write(f"{sha256}\n")
-
-    def saw(self, sha256: str) -> bool:
-        """Whether a person was given every byte of the diff with this SHA-256."""
-        file = self.folder / "seen"
-        return file.exists() and sha256 in file.read_text(encoding="ascii").splitlines()
 
     def _checkpoint(self) -> tuple[Status, Held | None]:
         with self.graph() as (graph, config):

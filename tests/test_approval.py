@@ -19,10 +19,11 @@ from agents.diff_view import DiffView
 from agents.errors import SessionError, UsageError
 from agents.records import Approval, Edited, Flag, Issue, Plan, Review, Version
 from agents.scope import covers, scope_of
-from agents.session import Home, check_waiting, newest_diff
+from agents.session import Home
 from agents.settings import load_target
 from agents.show import document
 from agents.unseen import MOST_LINES, left_out
+from agents.waiting import check_waiting, newest_diff, saw
 from tests.commands import analysis, change, circle, diff_of, git, plan, review, session_id
 from tests.terminal import Terminal, terminal
 
@@ -129,7 +130,7 @@ def test_a_diff_too_long_is_not_approved_unseen(plain: Path, script: Script) -> 
         command = [sys.executable, "-m", "agents.cli", "diff", name, "--raw"]
         with full.open("wb") as out:
             assert subprocess.run(command, cwd=plain, stdout=out, stderr=subprocess.PIPE, check=False).returncode
-        assert not Home(plain).find(name).saw(sha)
+        assert not saw(Home(plain).find(name), sha)
     exact, said = raw(plain, name)
     assert hashlib.sha256(exact).hexdigest() == sha and sha.encode() in said
     assert circle(plain, "approve", name, "--sha", sha).returncode == 3

@@ -20,7 +20,8 @@ from agents.drive import drive
 from agents.family import steps
 from agents.journal import Journal
 from agents.records import Approval, Edited
-from agents.session import Home, newest_diff
+from agents.session import Home
+from agents.waiting import newest_diff
 from tests.commands import analysis, change, circle, diff_of, git, plan, review, revision, session_id, shown
 
 Script = Callable[..., str]

@@ -41,7 +41,8 @@ def decided(opened: Opened, decision: Decision, sha256: str, comment: str) -> Ap
     """Return a decision of whoever runs this; raise SessionError where it may not be made."""
     from agents.campaign.board import check_current
     from agents.records import Approval
-    from agents.session import check_waiting, now
+    from agents.session import now
+    from agents.waiting import check_waiting
 
     check_waiting(opened, sha256, decision)
     check_current(opened)
@@ -80,7 +81,9 @@ class _Prompt:
         return f"{whole}a approves, r rejects with words, e edits {text}, {_QUIT} leaves it waiting"
 
     def _approve(self) -> Approval | None:
-        if self.view.left_out and not self.opened.saw(self.view.sha256):
+        from agents.waiting import saw
+
+        if self.view.left_out and not saw(self.opened, self.view.sha256):
             print("Not approved: it is too long to be shown here; v shows all of it.")
             return None
         return decided(self.opened, "approved", self.view.sha256, _line("Why (may be left empty): "))
@@ -122,12 +125,14 @@ class _Prompt:
 
     def _page(self) -> None:
         """Show all of it in the person's pager; what the pager did not take was not seen."""
+        from agents.waiting import remember_seen
+
         try:
             paged(self.view.whole)
         except CircleError as error:
             print(plain(str(error)))
         else:
-            self.opened.remember_seen(self.view.sha256)
+            remember_seen(self.opened, self.view.sha256)
 
 
 def _line(question: str) -> str:

@@ -58,13 +58,14 @@ def diff(
     from rich.console import Console
 
     from agents.diff_view import view_of
+    from agents.waiting import remember_seen
 
     opened = home(target).find(id_)
     view = view_of(opened)
     if raw:
         sys.stdout.buffer.write(view.diff)
         sys.stdout.buffer.flush()
-        opened.remember_seen(view.sha256)
+        remember_seen(opened, view.sha256)
         if view.left_out:
             print(f"SHA-256 {view.sha256}", file=sys.stderr)
     elif sys.stdout.isatty():
