@@ -17,6 +17,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from agents.crashpoint import crashpoint
+from agents.journal import SETTINGS
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -87,5 +88,6 @@ def checkpoints(file: Path) -> Iterator[NewestCheckpoint]:
     os.environ["LANGSMITH_TRACING"] = "false"
     with NewestCheckpoint.from_conn_string(str(file)) as saver:
         assert isinstance(saver, NewestCheckpoint)
+        saver.conn.executescript(SETTINGS)
         saver.serde = SealedSerializer()
         yield saver

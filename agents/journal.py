@@ -22,6 +22,8 @@ from agents.crashpoint import crashpoint
 from agents.errors import JournalDamaged, SessionError
 from agents.records import canonical
 
+SETTINGS = "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=64"
+"""On the disk, once a write returns; and a write-ahead log of a quarter of a megabyte at most."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
     seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL,
@@ -41,7 +43,7 @@ class Journal:
         self._tip = file.with_suffix(".tip")
         try:
             self._database = sqlite3.connect(file, check_same_thread=False, isolation_level=None, timeout=30)
-            self._database.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;" + _SCHEMA)
+            self._database.executescript(f"PRAGMA journal_mode=WAL; {SETTINGS}; {_SCHEMA}")
         except sqlite3.Error as error:
             raise JournalDamaged(f"The journal {file} cannot be opened: {error}.") from error
 
