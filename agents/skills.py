@@ -11,7 +11,7 @@ import hmac
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ NAMES = (
     "experiment-analyzer",
     "idea-revisor",
 )
+_MARK = "_mark"
 _NONCE, _LONGEST_LINE, _LONGEST_PAGE = 16, 100_000, 60_000
 
 
@@ -80,9 +81,8 @@ def question(
     What others wrote stands between marks that hold a number which they cannot know: it ends where it ends.
     """
     nonce = hmac.new(bytes.fromhex(session.secret), canonical([skill, template, context]).encode(), hashlib.sha256)
-    environment = _environment().overlay()
-    environment.filters = environment.filters | {"data": partial(_data, nonce.hexdigest()[:_NONCE])}
-    text = environment.get_template(f"{template}.md.j2").render(**context)
+    asked = _environment().get_template(f"{template}.md.j2")
+    text = asked.render(**context, **{_MARK: nonce.hexdigest()[:_NONCE]})
     return Question(skill=skill, template=template, context=context, text=text, desk=desk)
 
 
@@ -131,7 +131,7 @@ def _text(file: Path) -> str:
 
 @cache
 def _environment() -> Environment:
-    from jinja2 import FileSystemLoader, StrictUndefined
+    from jinja2 import FileSystemLoader, StrictUndefined, pass_context
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     environment = ImmutableSandboxedEnvironment(
@@ -142,4 +142,5 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["json"] = lambda value: json.dumps(value, indent=2, ensure_ascii=False)
+    environment.filters["data"] = pass_context(lambda context, text: _data(context[_MARK], text))
     return environment
