@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -48,18 +48,22 @@ for _name, _command in COMMANDS.items():
 
 def main() -> None:
     """Run the command line; an error is one sentence and an exit code."""
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         app(standalone_mode=True)
     except (CircleError, Interrupted) as error:
         _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("Interrupted.", Interrupted.exit_code)
     except sqlite3.Error as error:
         _fail(f"A file of the session cannot be read or written: {error}.", CircleError.exit_code)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         _fail(f"{error.strerror or error}{where}.", CircleError.exit_code)
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    """Not a KeyboardInterrupt, of which the library of the command line makes an exit code of its own."""
+    raise Interrupted("Interrupted.")
 
 
 def _fail(sentence: str, code: int) -> None:

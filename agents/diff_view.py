@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agents.plain_text import excerpt, plain_lines
+from agents.plain_text import excerpt, plain, plain_lines
 from agents.records import Issue, Version, flag_words
 from agents.session import Opened
 from agents.unseen import MOST_LINES, left_out, lines_of
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 _STYLES = {"+": "green", "-": "red", " ": "", "\\": "dim"}
 _SEVERITIES = {"CRITICAL": "bold red", "WARNING": "yellow", "MINOR": "dim"}
-_NO_CHANGE = "(no change in any file: flags alone)"
+_NO_CHANGE = "No change in any file: flags alone"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class DiffView:
         text = (
             self.diff.decode(errors="backslashreplace") if len(lines) <= MOST_LINES else "\n".join(lines[:MOST_LINES])
         )
-        return f"{plain_lines(text) or _NO_CHANGE}\n{self.left_out or f'SHA-256 {self.sha256}'}"
+        flags = plain(" ".join(flag_words(self.version.plan.flags)))
+        return f"{plain_lines(text) or f'{_NO_CHANGE}: {flags}'}\n{self.left_out or f'SHA-256 {self.sha256}'}"
 
     def show(self, console: Console) -> None:
         """Print everything that a decision rests on, in colours."""

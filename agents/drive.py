@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from agents.errors import CircleError, Interrupted, Paused, SessionError
+from agents.errors import CircleError, Interrupted, JournalDamaged, Paused, SessionError
 from agents.journal import Journal
 from agents.ledger import used
 from agents.measuring import open_laboratory
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from langgraph.types import Interrupt
 
     from agents.researchers.claude import World
+
+
+_PATIENCE = (0.02, 0.05, 0.1, 0.2)
+"""Seconds to wait for the lock: whoever only looks whether a session is run holds it for a moment."""
 
 
 class WallClock:
@@ -75,6 +79,8 @@ def drive(opened: Opened, report: Reporter = silent, answer: Approval | str | No
         except (Interrupted, KeyboardInterrupt):
             _summarise(opened, "stopped", None)
             raise Interrupted(f"Session {name} has stopped; circle resume {name} goes on.") from None
+        except JournalDamaged:
+            raise
         except CircleError as error:
             _summarise(opened, "failed", str(error))
             raise
@@ -227,10 +233,14 @@ def _desk(
 @contextmanager
 def _locked(opened: Opened) -> Iterator[None]:
     with opened.lock_file.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SessionError(f"Session {opened.session.id} is being run by another process.") from None
+        for wait in (*_PATIENCE, None):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if wait is None:
+                    raise SessionError(f"Session {opened.session.id} is being run by another process.") from None
+                time.sleep(wait)
         yield
 
 

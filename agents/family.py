@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from agents.errors import CheckpointLost, SessionError
+from agents.errors import CheckpointLost, CircleError, SessionError, UsageError
 from agents.records import Budget, Idea, Record
 from agents.replay import Tape, TapedLaboratory, walk
 from agents.sealed import write_sealed
@@ -59,11 +60,18 @@ def family(home: Home, opened: Opened) -> list[dict[str, Any]]:
 
     def below(parent: Opened, depth: int) -> list[dict[str, Any]]:
         session = parent.session
-        own = {"id": session.id, "parent": session.parent or None, "step": session.step, "status": parent.status()}
+        own = {"id": session.id, "parent": session.parent or None, "step": session.step, "status": _status(parent)}
         children = (other for other in sessions.values() if other.session.parent == session.id != other.session.id)
         return [own | {"depth": depth}, *(entry for child in children for entry in below(child, depth + 1))]
 
     return below(eldest, 0)
+
+
+def _status(opened: Opened) -> str:
+    try:
+        return opened.status()
+    except (CircleError, sqlite3.Error):
+        return "unreadable"
 
 
 def fork(opened: Opened, at: int, changes: Changes) -> Opened:
@@ -124,14 +132,13 @@ def left_of(opened: Opened, raised: Budget) -> Budget:
     """Return what a fork may use of a raised budget: the limits are of all that was and will be used."""
     spend = spend_of(opened.state())
     tokens = spend.input_tokens + spend.output_tokens
-    return raised.model_copy(
-        update={
-            "max_runs": raised.max_runs and max(0, raised.max_runs - spend.runs),
-            "max_hours": raised.max_hours and max(0.0, raised.max_hours - spend.wall_seconds / 3600),
-            "max_usd": raised.max_usd and max(0.0, raised.max_usd - spend.usd),
-            "max_tokens": raised.max_tokens and max(0, raised.max_tokens - tokens),
-        }
-    )
+    used = {"max_runs": spend.runs, "max_hours": spend.wall_seconds / 3600, "max_usd": spend.usd, "max_tokens": tokens}
+    for name, amount in used.items():
+        if (limit := getattr(raised, name)) is not None and limit <= amount:
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option} {limit:g} is no more than was used, {amount:.3g}: it counts from the start.")
+    left = {name: limit and limit - used[name] for name in used if (limit := getattr(raised, name)) is not None}
+    return raised.model_copy(update=left)
 
 
 def _step(opened: Opened, at: int) -> tuple[str, tuple[str, ...], dict[str, Any]]:

@@ -30,8 +30,8 @@ def remembered(home: Home, words: list[str]) -> list[dict[str, Any]]:
 
 
 def unreadable(home: Home) -> list[str]:
-    """Return the sessions whose record is damaged, or of another version: what they tried is not known."""
-    readable = {opened.session.id for opened in home.sessions()}
+    """Return the sessions whose record or summary is damaged, or of another version: what they tried is not known."""
+    readable = {opened.session.id for opened in home.sessions() if opened.is_remembered}
     return sorted({file.parent.name for file in (home.folder / "sessions").glob("*/session.json")} - readable)
 
 

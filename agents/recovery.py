@@ -27,10 +27,11 @@ def check(opened: Opened, journal: Journal) -> None:
     except JournalDamaged as damaged:
         raise JournalDamaged(f"{damaged} {_what_stands(opened)}") from damaged
     except CheckpointLost:
-        _make_again(opened, journal)
+        make_again(opened, journal)
 
 
-def _make_again(opened: Opened, journal: Journal) -> None:
+def make_again(opened: Opened, journal: Journal) -> None:
+    """Make a session's checkpoint from its journal; raise SessionError where that leads not to its end."""
     for file in opened.folder.glob(f"{CHECKPOINTS}*"):
         file.replace(file.with_name(f"damaged-{file.name}"))
     with checkpoints(opened.folder / CHECKPOINTS) as saver:
@@ -50,9 +51,12 @@ def _what_stands(opened: Opened) -> str:
     kept = f"The commits on circle/{name}/ still stand"
     try:
         with opened.graph() as (graph, config):
-            step = opened.newest(graph, config).values.get("step", 0)
+            values = opened.newest(graph, config).values
     except CheckpointLost:
-        step = 0
+        values = {}
+    step = values.get("step", 0)
+    if values.get("status"):
+        return f"Session {name} had ended, with a {values['status']}: that, its paper and its branches still stand."
     if not step:
         return f"What session {name} did after that is lost. {kept}; start it again."
     return (

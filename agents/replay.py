@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
+from pydantic import ValidationError
+
 from agents.errors import CircleError, JournalDamaged, SessionError
 from agents.journal import Journal
 from agents.leaves import Leaves, changed, changes, leaves
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
 
 _STEP_LIMIT = 10_000
 _SHOWN, _SIDES, _FIRST = 400, 3, "baseline"
+
+
+_UNREADABLE = (CircleError, ValidationError, LookupError, TypeError, ValueError, AssertionError)
+"""What a node raises that is given what no node of today would have had put on record."""
 
 
 class Divergence(Record):
@@ -160,8 +166,8 @@ def replay(
             for walked in walk(opened, laboratory):
                 look(walked)
                 steps, divergence = walked.number, walked.divergence
-        except JournalDamaged as damaged:
-            divergence = Divergence(step=steps, node="journal", what=str(damaged))
+        except (JournalDamaged, LookupError, TypeError, ValueError) as damaged:
+            divergence = Divergence(step=steps, node="journal", what=_short(str(damaged)))
     trained = again(opened, laboratory.orders) if again and divergence is None else {"runs": 0}
     return {
         "id": opened.session.id,
@@ -202,6 +208,8 @@ def walk(
             what = _difference(then, stood, values, following)
         except Diverged as diverged:
             what = str(diverged)
+        except _UNREADABLE as error:
+            what = f"today's graph cannot go on from the record: {_short(f'{type(error).__name__}: {error}')}"
         except StopIteration:
             what = "today the session has ended; on record it goes on"
         found = Divergence(step=int(key), node=then["node"], what=what) if what else None

@@ -7,7 +7,9 @@ arm be equivalent: the 90 % interval of its mean difference lies within one stan
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from agents.journal import Journal
@@ -27,9 +29,7 @@ def rerun(opened: Opened, orders: dict[str, Order], report: Reporter) -> dict[st
     session, home = opened.session, opened.home
     origin = session.origin or session.base
     target = load_committed_target(home.workspace, origin)
-    folder = opened.folder / "rerun"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="rerun-", dir=opened.folder))
     with opened.journal() as kept:
         recorded = {key: Run.model_validate(body) for key, body in kept.bodies("run").items()}
     unprotected = session.sandbox == "none"

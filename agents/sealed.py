@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from agents.crashpoint import crashpoint
+from agents.errors import SessionError
 
 _SEAL, _BODY = "sha256", "body"
 
 
-class SealBroken(ValueError):
+class SealBroken(SessionError, ValueError):
     """What was read is not what was written."""
 
 
@@ -28,9 +29,9 @@ def unsealed(content: bytes) -> Any:
         document = json.loads(content)
         body, seal = document[_BODY], document[_SEAL]
     except (ValueError, KeyError, TypeError) as error:
-        raise SealBroken("the file is damaged, or of another version") from error
+        raise SealBroken("It is damaged, or of another version, and is not used.") from error
     if seal != _seal(body):
-        raise SealBroken("the file has changed since it was written")
+        raise SealBroken("It has changed since it was written, and is not used.")
     return body
 
 
@@ -50,7 +51,10 @@ def write_sealed(file: Path, body: Any) -> None:
 
 def read_sealed(file: Path) -> Any:
     """Return the body of a file; raise SealBroken if its bytes changed since, OSError if they cannot be read."""
-    return unsealed(file.read_bytes())
+    try:
+        return unsealed(file.read_bytes())
+    except SealBroken as broken:
+        raise SealBroken(f"{file} cannot be read: {broken}") from broken
 
 
 def _seal(body: Any) -> str:

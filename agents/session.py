@@ -344,7 +344,7 @@ class Opened:
             recorded = journal.find("step", str(number))
             if number < noted or (recorded and recorded["sha256"] != digest(found.values)):
                 raise CheckpointLost(self._lost(f"is not the one of step {noted}, the last in its journal"))
-            if number > self._noted(journal) + 1:
+            if number > self._noted(journal) + (journal.find("target", "") is not None):
                 raise JournalDamaged(f"The journal ends with step {noted}, and the checkpoint is of step {number}.")
         return found
 
@@ -373,10 +373,19 @@ class Opened:
 
     def summary(self) -> Summary:
         """Return the last summary; a damaged one is as good as none."""
+        return self._summary() or Summary(status="stopped")
+
+    @property
+    def is_remembered(self) -> bool:
+        """Whether what it tried can be known from its summary, or it is at work, or has not begun."""
+        begun = (self.folder / CHECKPOINTS).exists()
+        return not begun or self._summary() is not None or self._busy()
+
+    def _summary(self) -> Summary | None:
         try:
             return Summary.model_validate(read_sealed(self.folder / "summary.json"))
         except (OSError, ValueError):
-            return Summary(status="stopped")
+            return None
 
     def forget(self) -> None:
         """Leave out of this folder's memory what the session tried: that was on another machine."""
@@ -437,7 +446,7 @@ class Opened:
     def _busy(self) -> bool:
         with self.lock_file.open("a") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return True
         return False

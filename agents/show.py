@@ -59,7 +59,8 @@ def _won(opened: Opened, victory: dict[str, Any] | None) -> dict[str, Any] | Non
     """The victory with its checkpoint where it lies on this machine."""
     if not victory or not victory["checkpoint"]:
         return victory
-    return victory | {"checkpoint": str(opened.home.folder / victory["checkpoint"])}
+    file = opened.home.folder / victory["checkpoint"]
+    return victory | {"checkpoint": str(file) if file.exists() else ""}
 
 
 def _waits(opened: Opened) -> str | None:

@@ -25,14 +25,17 @@ def newest_patch(opened: Opened) -> tuple[Version, Patch]:
     return found[-1]
 
 
-def check_waiting(opened: Opened, sha256: str, decision: Decision = "approved") -> None:
-    """Raise SessionError unless the session waits for a decision on exactly these bytes.
+def check_waiting(opened: Opened, sha256: str, decision: Decision = "approved", version: int | None = None) -> None:
+    """Raise SessionError unless the session waits for a decision on these bytes, and on this version if one is said.
 
+    Versions of flags alone have the same bytes, none: who was shown a version decides on that one.
     They can be rejected whatever has become of them since; what is approved is in git still, and was shown whole.
     """
     if opened.status() != "awaiting_approval":
         raise SessionError(f"Session {opened.session.id} does not wait for an approval: it is {opened.status()}.")
-    patch, name = newest_patch(opened)[1], opened.session.id
+    (newest, patch), name = newest_patch(opened), opened.session.id
+    if version not in (None, newest.n):
+        raise SessionError(f"Version {newest.n} waits now, not {version}: look at it with circle diff {name}.")
     if sha256.lower() != patch.diff_sha256:
         raise SessionError(
             f"The diff that waits has the SHA-256 {patch.diff_sha256}, not {sha256}: look at it again with "

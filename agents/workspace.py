@@ -322,8 +322,18 @@ def _apply(repo: Repo, diff: str, *options: str) -> None:
 
 
 def _point(repo: Repo, branch: str, commit: str) -> None:
+    """Move one of Circle's branches; raise TargetError where that would take something from a person."""
+    ref = f"refs/heads/{branch}"
+    tip = repo.git.rev_parse("--verify", "--quiet", ref, with_exceptions=False)
+    if tip and repo.git.show("-s", "--format=%ce", tip) != _IDENTITY["GIT_COMMITTER_EMAIL"]:
+        raise TargetError(
+            f"{branch} has a commit that Circle did not make, {tip[:12]}: put that on a branch of its own, and delete "
+            "this one."
+        )
+    if repo.git.symbolic_ref("--quiet", "HEAD", with_exceptions=False) == ref:
+        raise TargetError(f"{branch} is checked out, and Circle is to add to it: switch to another branch first.")
     crashpoint("ref before")
-    repo.git.update_ref(f"refs/heads/{branch}", commit)
+    repo.git.update_ref(ref, commit)
     crashpoint("ref moved")
 
 

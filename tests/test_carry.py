@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.sealed import sealed, unsealed
 from tests.commands import analysis, change, circle, git, plan, review, session_id, shown
 from tests.record_sessions import PLACE
 
@@ -55,6 +56,48 @@ def test_a_path_in_a_crash_stays_behind(plain: Path, script: Script, tmp_path: P
     assert b"<target>" in contents and str(plain).encode() not in contents
 
 
+def _with_journal(sly: Path, change: Callable[[bytes], bytes]) -> None:
+    """Write a recorded session with another journal."""
+    with tarfile.open(PLACE / "honest_conclusion.circle") as old, tarfile.open(sly, "w:gz") as new:
+        for about in old:
+            member = old.extractfile(about)
+            assert member is not None
+            content = member.read()
+            content = change(content) if about.name == "journal.sqlite" else content
+            about.size = len(content)
+            new.addfile(about, io.BytesIO(content))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: b"garbage" * 1000,
+        lambda content: content.replace(b'"rate"', b'"late"', 1),
+        lambda content: content[: len(content) // 2],
+    ],
+)
+def test_a_damaged_record_is_not_brought_in(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+    """It is refused when it comes, not found out later; nothing of it stays."""
+    _with_journal(tmp_path / "sly.circle", change)
+    ended = circle(tmp_path, "import", str(tmp_path / "sly.circle"))
+    assert ended.returncode == 1 and "is damaged" in ended.stderr and "Traceback" not in ended.stderr
+    assert circle(tmp_path, "list").stdout == "" and not list(tmp_path.glob(".circle/sessions/*"))
+    whole = circle(tmp_path, "import", str(PLACE / "honest_conclusion.circle"))
+    assert whole.returncode == 0
+
+
+def test_a_key_of_the_environment_is_not_exported(plain: Path, script: Script, tmp_path: Path) -> None:
+    """A reply that repeats it is no reason to carry it elsewhere; nor is a path that JSON writes otherwise."""
+    secret = "sk-é-0123456789"
+    title, skill = f"Rate with {secret}", BETTER[1] | {"title": f"Rate with {secret}"}
+    name = session_id(
+        circle(plain, "start", "--researcher", script((BETTER[0], skill), change(), review()), title).stderr
+    )
+    refused = circle(plain, "export", name, str(tmp_path / "session.circle"), SOME_API_KEY=secret)
+    assert refused.returncode == 1 and "holds the value of SOME_API_KEY" in refused.stderr
+    assert secret not in refused.stderr and not (tmp_path / "session.circle").exists()
+
+
 @pytest.mark.parametrize("content", [b"", b"nothing", None])
 def test_what_is_no_session_is_refused(tmp_path: Path, content: bytes | None) -> None:
     """In a sentence; nothing is written outside the folder of sessions."""
@@ -81,7 +124,7 @@ def test_a_record_from_elsewhere_gives_git_no_orders(tmp_path: Path, field: str)
             assert member is not None
             content = member.read()
             if about.name == "session.json":
-                content = json.dumps(json.loads(content) | {field: f"--output={tmp_path}/victim"}).encode()
+                content = sealed(unsealed(content) | {field: f"--output={tmp_path}/victim"})
             about.size = len(content)
             new.addfile(about, io.BytesIO(content))
     ended = circle(tmp_path, "import", str(sly))

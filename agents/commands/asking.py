@@ -37,14 +37,14 @@ def ask(opened: Opened) -> Approval | None:
         return None
 
 
-def decided(opened: Opened, decision: Decision, sha256: str, comment: str) -> Approval:
+def decided(opened: Opened, decision: Decision, sha256: str, comment: str, version: int | None = None) -> Approval:
     """Return a decision of whoever runs this; raise SessionError where it may not be made."""
     from agents.campaign.board import check_current
     from agents.records import Approval
     from agents.session import now
     from agents.waiting import check_waiting
 
-    check_waiting(opened, sha256, decision)
+    check_waiting(opened, sha256, decision, version)
     check_current(opened)
     return Approval(decision=decision, by=getpass.getuser(), at=now(), sha256=sha256.lower(), comment=comment)
 
@@ -86,14 +86,14 @@ class _Prompt:
         if self.view.left_out and not saw(self.opened, self.view.sha256):
             print("Not approved: it is too long to be shown here; v shows all of it.")
             return None
-        return decided(self.opened, "approved", self.view.sha256, _line("Why (may be left empty): "))
+        return self._decided("approved", _line("Why (may be left empty): "))
 
     def _reject(self) -> Approval | None:
         words = _line("What should the next version do differently? ")
         if not words:
             print("Not rejected: the planner needs words to go by.")
             return None
-        return decided(self.opened, "rejected", self.view.sha256, words)
+        return self._decided("rejected", words)
 
     def _edit(self) -> Approval | None:
         from agents.records import Edited
@@ -107,8 +107,11 @@ class _Prompt:
         if diff is None:
             print("Nothing is different: it is still the diff that was shown.")
             return None
-        decision = decided(self.opened, "edited", self.view.sha256, _line("Why (may be left empty): "))
+        decision = self._decided("edited", _line("Why (may be left empty): "))
         return Edited(**decision.model_dump(), diff=diff)
+
+    def _decided(self, decision: Decision, comment: str) -> Approval:
+        return decided(self.opened, decision, self.view.sha256, comment, self.view.version.n)
 
     def _redrawn(self) -> str | None:
         """The draft as git draws it on the base; None where that is the diff that was shown."""

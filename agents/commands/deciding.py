@@ -112,8 +112,8 @@ def stop(id_: ID, target: TargetOption = None) -> None:
 
     opened = home(target).find(id_)
     if opened.status() != "running":
-        left = end_orphans(opened.folder / "runs")
-        print(f"Session {id_} is not running{f'; {left} runs that it left have been ended' if left else ''}.")
+        left = end_orphans(opened.folder)
+        print(f"Session {id_} is not running{f'; what it left running has been ended ({left})' if left else ''}.")
         return
     opened.ask_to_stop()
     print(f"Session {id_} stops at its next boundary; circle resume {id_} goes on.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agents.commands.following import display
-from agents.errors import CircleError
+from agents.errors import CircleError, UsageError
 from agents.options import (
     ID,
     JsonOption,
@@ -99,6 +99,9 @@ def replay(
     from agents.replay import replay as replay_session
     from agents.rerun import rerun
 
+    if step and json_:
+        raise UsageError("--step is for a person, and --json for a program: leave one of them out.")
+
     def look(walked: Walked) -> None:
         if step:
             print_step(walked)
@@ -146,7 +149,11 @@ def list_ideas(
     place = home(target)
     found = remembered(place, words or [])
     if damaged := unreadable(place):
-        print(f"warning: what these sessions tried cannot be read: {', '.join(damaged)}.", file=sys.stderr)
+        print(
+            f"warning: what these sessions tried cannot be read: {', '.join(damaged)}; "
+            "circle resume ID may make it known again.",
+            file=sys.stderr,
+        )
     if json_:
         print(json.dumps(found, indent=1))
     else:

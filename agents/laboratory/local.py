@@ -127,13 +127,15 @@ class LocalLaboratory:
 
         Weights that are lost are trained again, for the same seed gives the same; if it gives others, none are kept.
         """
-        wanted = Run.model_validate(self.journal.find("run", order.key)).weights_sha256
+        kept = replace(order, keep_weights=True)
+        (run,) = self.run([kept])  # it is on record, but in a fork, which has a record of its own
+        wanted = run.weights_sha256
         if wanted is None:
             return ""
         if self._weights(order, wanted) is None:
             self._data.prepare()
             self._data.serve([order])
-            self._train(replace(order, keep_weights=True), first_attempt=3)
+            self._train(kept, first_attempt=3)
             forget(self._output(order))
         weights = self._weights(order, wanted)
         if weights is None:

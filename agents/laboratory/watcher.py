@@ -153,11 +153,11 @@ class Watchers:
                 _end(pid)
 
 
-def end_orphans(runs: Path) -> int:
-    """End the runs that a killed session left in its folder of runs; return how many there were."""
-    left = [file for file in runs.glob("*.lock") if _is_held(file)]
-    for file in left:
-        _end(int(file.read_text() or 0))
+def end_orphans(folder: Path) -> int:
+    """End the runs that a killed process left below a session's folder; return how many there were."""
+    left = [int(text) for file in folder.rglob("*.lock") if _is_held(file) and (text := file.read_text()).isdigit()]
+    for pid in left:
+        _end(pid)
     return len(left)
 
 
@@ -172,7 +172,7 @@ def _is_held(lock: Path) -> bool:
 
 def forget(output: Path) -> None:
     """Remove what only a resumed session would look for, once a run is on record."""
-    for file in (output.with_suffix(".lock"), *output.parent.glob(f"{output.name}.[0-9].json")):
+    for file in (output.with_suffix(".lock"), *output.parent.glob(f"{output.name}.[0-9].json*")):
         file.unlink(missing_ok=True)
 
 
@@ -196,9 +196,9 @@ def main() -> None:
             limits=job.limits,
             folder=job.output,
         )
+        write_sealed(job.record, {"ended": asdict(ended), "cwd": str(job.cwd), "files": _files(job.output)})
     except Interrupted:
         return
-    write_sealed(job.record, {"ended": asdict(ended), "cwd": str(job.cwd), "files": _files(job.output)})
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
@@ -239,8 +239,6 @@ def _plain(job: Job) -> dict[str, Any]:
 
 
 def _end(pid: int) -> None:
-    if not pid:
-        return
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
 
