@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from pydantic import ValidationError
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 from agents.errors import CircleError, JournalDamaged, SessionError
 from agents.journal import Journal
 from agents.leaves import Leaves, changed, changes, leaves
-from agents.ports import Context, Laboratory, Order
+from agents.ports import Context, Laboratory, Order, Question, Reply, Researcher
 from agents.recording import (
     RecordedClock,
     RecordedLaboratory,
@@ -39,6 +40,7 @@ _STEP_LIMIT = 10_000
 _SHOWN, _SIDES, _FIRST = 400, 3, "baseline"
 
 
+_ASKED_FOR = ("reply", "commit", "documents", "answer")
 _UNREADABLE = (CircleError, ValidationError, LookupError, TypeError, ValueError, AssertionError)
 """What a node raises that is given what no node of today would have had put on record."""
 
@@ -82,22 +84,44 @@ def recorded_leaves(journal: Journal) -> Leaves:
 class Tape:
     """The record as `once` is asked for it: what is not there is a divergence, and nothing is done for it.
 
-    `taken` is what the present step has been given.
+    `question` is what is being asked, `taken` what the present step has been given.
     """
 
     journal: Journal
+    question: str = ""
     used: set[tuple[str, str]] = field(default_factory=set)
     taken: list[tuple[str, Any]] = field(default_factory=list)
 
     def once(self, kind: str, key: str, effect: Callable[[], Any]) -> Any:
         """Return what is on record; raise Diverged with the next entry of its kind otherwise."""
         found = self.journal.find(kind, key)
+        if kind == "reply" and (found is None or found["question"] != self.question):
+            raise Diverged(self._another_question(found))
         if found is None:
             left = (body for name, body in self.journal.bodies(kind).items() if (kind, name) not in self.used)
             raise Diverged(f"today asks for the {kind} {key[:_SHOWN]!r}; recorded next: {_short(next(left, 'none'))}")
         self.used.add((kind, key))
         self.taken.append((kind, found))
         return found
+
+    def _another_question(self, found: Any) -> str:
+        """Say where today's question parts from the one that was recorded next."""
+        replies = self.journal.bodies("reply").items()
+        recorded = found or next((body for key, body in replies if ("reply", key) not in self.used), None)
+        if recorded is None:
+            return f"today asks {_short(self.question)!r}; on record is no further question"
+        lines = zip_longest(self.question.splitlines(), recorded["question"].splitlines(), fillvalue="(nothing)")
+        number, sides = next((found for found in enumerate(lines, 1) if found[1][0] != found[1][1]), (0, ("", "")))
+        today, then = map(_short, sides)
+        return f"today's question to {recorded['skill']} differs in line {number}: {today!r}; on record: {then!r}"
+
+    def left(self) -> str:
+        """Say what is on record that was not asked for; nothing where all of it was."""
+        for kind in _ASKED_FOR:
+            for key, body in self.journal.bodies(kind).items():
+                if (kind, key) not in self.used:
+                    return f"today never comes to a {kind} that is on record: {_short(body)}"
+        return ""
 
     def record(self, kind: str, key: str, body: Any) -> Any:
         """Return what is on record of what a node decided itself; raise Diverged where it decides otherwise."""
@@ -114,6 +138,19 @@ class _Nothing:
 
     def __getattr__(self, name: str) -> NoReturn:
         raise Diverged(f"today calls {name}, of which nothing is on record")
+
+
+class TapedResearcher(RecordedResearcher):
+    """A researcher that finds every reply on the tape, to the very same question."""
+
+    def __init__(self, tape: Tape) -> None:
+        super().__init__(cast("Researcher", _Nothing()), tape.once)
+        self._tape = tape
+
+    def ask(self, question: Question, reply: type[Reply]) -> Reply:
+        """Return the reply on record."""
+        self._tape.question = question.text
+        return super().ask(question, reply)
 
 
 class TapedLaboratory(RecordedLaboratory):
@@ -166,6 +203,8 @@ def replay(
             for walked in walk(opened, laboratory):
                 look(walked)
                 steps, divergence = walked.number, walked.divergence
+                if not walked.following and divergence is None and (left := laboratory.tape.left()):
+                    divergence = Divergence(step=steps, node=walked.node, what=left)
         except (JournalDamaged, LookupError, TypeError, ValueError) as damaged:
             divergence = Divergence(step=steps, node="journal", what=_short(str(damaged)))
     trained = again(opened, laboratory.orders) if again and divergence is None else {"runs": 0}
@@ -223,7 +262,7 @@ def _context(opened: Opened, laboratory: TapedLaboratory) -> Context:
     return Context(
         session=portable(opened.session),
         target=Target.model_validate(tape.once("target", "", lambda: None)),
-        researcher=RecordedResearcher(nothing, tape.once),
+        researcher=TapedResearcher(tape),
         workspace=RecordedWorkspace(nothing, tape.once),
         laboratory=laboratory,
         clock=RecordedClock(nothing, tape.once),

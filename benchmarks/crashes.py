@@ -4,7 +4,7 @@
 
 A session on the plain target loses with V1, has V2 rejected by a person, and wins with V3. Its commands (start,
 approve, reject, approve) list the crash points that they come to (agents/crashpoint.py). Each point is tried at its
-first, its second and its last visit, with --every at all: the command is killed there, the session resumed to its end,
+first and its last visit of a command, with --every at all: the command is killed there, the session resumed to its end,
 and the end compared with the undisturbed one's: status, commits, diffs, verdicts, pairs, entries of the journal by
 their kinds, each branch's commits and documents, but for times; and the target itself counts how often each run really
 was started. Double kills are drawn by chance: the resume is killed, too, at one of its own points.
@@ -196,7 +196,7 @@ class Crashes:
         assert self.undisturbed["status"] == "victory", self.undisturbed["status"]
 
     def trials(self, *, every: bool) -> list[Trial]:
-        """Each point at its first, second and last visit, over all commands; or at all of its visits."""
+        """Each point at its first and last visit of each command; or at all of its visits."""
         return [
             Trial(number, point)
             for number, points in enumerate(self.points)
@@ -260,7 +260,7 @@ def _of_a_watcher(point: str) -> bool:
 
 
 def _some(visits: list[str], every: bool) -> list[str]:
-    return visits if every else list(dict.fromkeys([*visits[:2], visits[-1]]))
+    return visits if every else list(dict.fromkeys([visits[0], visits[-1]]))
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

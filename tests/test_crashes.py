@@ -1,6 +1,6 @@
 """kill -9 at crash points, and damaged files: the session ends as the undisturbed one, or says what is lost.
 
-`make test` tries a sample; `make test-all` each point at its first, second and last visit. The tables are printed by
+`make test` tries a sample; `make test-all` each point at its first and last visit. The tables are printed by
 `python -m benchmarks.crashes` and `python -m benchmarks.damage`.
 """
 

@@ -49,6 +49,15 @@ def test_a_fork_takes_another_way_and_leaves_the_old_one(plain: Path, script: Sc
 
 
 @pytest.mark.long
+def test_a_fork_of_a_victory_saves_its_checkpoint(plain: Path, script: Script) -> None:
+    """The winning run is in the old session's record; it is trained for the new one."""
+    researcher = script(BETTER, change(), review(), analysis())
+    old = session_id(circle(plain, "start", "--turbo", "--researcher", researcher, "Rate").stderr)
+    made = circle(plain, "fork", old, "--at", "8", "--researcher", script())
+    assert made.returncode == 0, made.stderr
+    assert Path(shown(plain, session_id(made.stderr))["victory"]["checkpoint"]).is_file()
+
+
 def test_a_fork_gives_another_human_answer(plain: Path, script: Script) -> None:
     """Approved in one, rejected in the other; a budget can be raised as well."""
     old = session_id(circle(plain, "start", "--researcher", script(LOWER, change(), review()), "Rate").stderr)

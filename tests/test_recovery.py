@@ -105,6 +105,25 @@ def test_a_deleted_journal_is_told(plain: Path, waiting: str) -> None:
     assert told.returncode == 1 and f"circle fork {waiting} --at 4" in told.stderr, told.stderr
 
 
+def test_a_journal_that_is_gone_after_the_first_step_is_told(plain: Path, script: Script) -> None:
+    """Nothing is done a second time on a record that is not there."""
+    command = ("start", "--turbo", "--researcher", script(*REPLIES), "Rate")
+    name = session_id(circle(plain, *command, CIRCLE_CRASH_AT="step recorded #1").stderr)
+    for file in folder(plain, name).glob("journal.*"):
+        file.unlink()
+    told = circle(plain, "resume", name)
+    assert told.returncode == 1 and f"circle fork {name} --at 1" in told.stderr, told.stderr
+
+
+def test_a_damaged_summary_is_told(plain: Path, waiting: str) -> None:
+    """What was tried is not forgotten in silence."""
+    file = folder(plain, waiting) / "summary.json"
+    for text in ("{}", None):
+        file.write_text(text) if text else file.unlink()
+        assert waiting in circle(plain, "ideas").stderr
+    assert circle(plain, "resume", waiting).returncode == 4 and circle(plain, "ideas").stderr == ""
+
+
 def test_what_a_session_is_about_is_sealed(plain: Path, waiting: str) -> None:
     """Another secret would draw other seeds: a session.json that was changed is not used."""
     file = folder(plain, waiting) / "session.json"

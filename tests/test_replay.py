@@ -82,6 +82,23 @@ def test_a_victory_after_a_failure_is_walked_through_again(plain: Path, script: 
     assert circle(plain, "fork", name, "--at", "3").returncode == 1, "no fork from what the journal does not lead to"
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("Plan the first", "Plan a first", "question to experiment-planner differs in line 1"),
+        ('"stage"', '"stages"', "cannot go on from the record"),
+        ('"title"', '"titles"', "cannot go on from the record"),
+    ],
+)
+def test_another_record_is_a_divergence(plain: Path, script: Script, before: str, after: str, told: str) -> None:
+    """Not a traceback: a record that today's types do not know is a reason why people replay."""
+    name = session_id(circle(plain, "start", "--researcher", script(LOWER, change(), review()), "Rate").stderr)
+    journal = plain / ".circle" / "sessions" / name / "journal.sqlite"
+    _rewrite(journal, lambda *_: True, lambda kind, text: text.replace(before, after))
+    code, document = replayed(plain, name)
+    assert code == 1 and told in document["first_divergence"]["what"], document
+
+
 def _another_mean(kind: str, text: str) -> str:
     """The record of the first step, as if its state had had another mean."""
     body = json.loads(text)

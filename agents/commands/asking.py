@@ -6,6 +6,7 @@ import getpass
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.commands.programs import edited_text, paged
@@ -58,7 +59,12 @@ class _Prompt:
     draft: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        self.draft = self.view.diff
+        self.draft = self._kept.read_bytes() if self._kept.exists() else self.view.diff
+
+    @property
+    def _kept(self) -> Path:
+        """Where a text of theirs is kept until it is handed in."""
+        return self.opened.folder / f"draft-v{self.view.version.n}.diff"
 
     def decision(self) -> Approval | None:
         """Ask until there is a decision, or the person leaves."""
@@ -100,14 +106,17 @@ class _Prompt:
 
         try:
             self.draft = edited_text(self.draft)
+            self._kept.write_bytes(self.draft)
             diff = self._redrawn()
         except CircleError as error:
             print(plain(f"Not edited: {error}"))
             return None
         if diff is None:
+            self._kept.unlink()
             print("Nothing is different: it is still the diff that was shown.")
             return None
         decision = self._decided("edited", _line("Why (may be left empty): "))
+        self._kept.unlink()
         return Edited(**decision.model_dump(), diff=diff)
 
     def _decided(self, decision: Decision, comment: str) -> Approval:
