@@ -4,7 +4,7 @@
 
 A session on the plain target loses with V1, has V2 rejected by a person, and wins with V3. Its commands (start,
 approve, reject, approve) list the crash points that they come to (agents/crashpoint.py). Each point is tried at its
-first and its last visit of a command, with --every at all: the command is killed there, the session resumed to its end,
+first and its last visit, with --every at all: the command is killed there, the session resumed to its end,
 and the end compared with the undisturbed one's: status, commits, diffs, verdicts, pairs, entries of the journal by
 their kinds, each branch's commits and documents, but for times; and the target itself counts how often each run really
 was started. Double kills are drawn by chance: the resume is killed, too, at one of its own points.
@@ -196,13 +196,13 @@ class Crashes:
         assert self.undisturbed["status"] == "victory", self.undisturbed["status"]
 
     def trials(self, *, every: bool) -> list[Trial]:
-        """Each point at its first and last visit of each command; or at all of its visits."""
-        return [
-            Trial(number, point)
-            for number, points in enumerate(self.points)
-            for name in dict.fromkeys(_name(point) for point in points)
-            for point in _some([point for point in points if _name(point) == name], every)
-        ]
+        """Each point at its first and its last visit in all of the session; or at all of its visits."""
+        visits = [Trial(number, point) for number, points in enumerate(self.points) for point in points]
+        if every:
+            return visits
+        first = {_name(trial.point): trial for trial in reversed(visits)}
+        last = {_name(trial.point): trial for trial in visits}
+        return list(dict.fromkeys(trial for name in first for trial in (first[name], last[name])))
 
     def doubles(self, count: int) -> list[Trial]:
         """Kills by chance, each followed by one of the resume."""
@@ -259,10 +259,6 @@ def _of_a_watcher(point: str) -> bool:
     return _name(point).startswith("seen")
 
 
-def _some(visits: list[str], every: bool) -> list[str]:
-    return visits if every else list(dict.fromkeys([visits[0], visits[-1]]))
-
-
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """Give the leaves of two ends that are not the same, with both sides."""
     old, new = (leaves(json.loads(json.dumps(end))) for end in (then, now))
@@ -310,7 +306,7 @@ def _print(crashes: Crashes, every: bool, doubles: int, workers: int) -> None:
                     print(f"{trial}: {outcome.twice} trained twice", flush=True)
             wrong = sum(bool(outcome.differences) for outcome in outcomes)
             twice = sum(outcome.twice for outcome in outcomes)
-            points = len({(trial.command, _name(trial.point)) for trial in trials})
+            points = len({_name(trial.point) for trial in trials})
             print(f"{title}: {len(trials)} kills at {points} points: wrong ends {wrong}, trained twice {twice}")
         found, lost = crashes.resume_seconds(lost=False), crashes.resume_seconds(lost=True)
         print(f"resume: {found:.2f} s, start-up and all; {lost:.2f} s with the checkpoint made again from the journal")
