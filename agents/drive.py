@@ -103,12 +103,12 @@ def _run(opened: Opened, report: Reporter, answer: Approval | str | None) -> Non
         check(opened, journal)
         with opened.graph() as (graph, config):
             before = opened.snapshot(graph, config)
+            note(journal, before)
             step = _first_step(opened, journal, graph, config, answer)
             if step is None and before.values and (before.interrupts or not before.next):
                 return
             context = _context(opened, journal, report, before.values.get("wall_seconds", 0.0))
             try:
-                note(journal, before)
                 after = before
                 while after is before or (after.next and not after.interrupts):
                     if after is not before and opened.stop_file.exists():
