@@ -325,7 +325,8 @@ def _point(repo: Repo, branch: str, commit: str) -> None:
     """Move one of Circle's branches; raise TargetError where that would take something from a person."""
     ref = f"refs/heads/{branch}"
     tip = repo.git.rev_parse("--verify", "--quiet", ref, with_exceptions=False)
-    if tip and repo.git.show("-s", "--format=%ce", tip) != _IDENTITY["GIT_COMMITTER_EMAIL"]:
+    lost = repo.git.log("--format=%ce", f"{commit}..{tip}").split() if tip else []
+    if set(lost) - {_IDENTITY["GIT_COMMITTER_EMAIL"]}:
         raise TargetError(
             f"{branch} has a commit that Circle did not make, {tip[:12]}: put that on a branch of its own, and delete "
             "this one."

@@ -40,6 +40,24 @@ def test_a_diff_that_does_not_apply_is_refused_in_a_sentence(plain: Path, broken
     assert git(plain, "branch", "--list", "circle/*") == ""
 
 
+def test_a_persons_commit_on_a_branch_of_circles_is_not_lost(plain: Path, diff: str) -> None:
+    """Circle's own may be replaced; theirs is told, and so is a branch that they have checked out."""
+    workspace, branch = GitWorkspace(plain), "circle/s/v1"
+    base = workspace.head()
+    first = workspace.commit_version(branch, base, diff, "Code")
+    theirs = git(plain, "commit-tree", f"{first.commit}^{{tree}}", "-p", first.commit, "-m", "Mine").strip()
+    git(plain, "update-ref", f"refs/heads/{branch}", theirs)
+    with pytest.raises(TargetError, match=f"did not make, {theirs[:12]}"):
+        workspace.commit_documents(branch, first.commit, {"docs/a.md": "a"}, "Paper")
+    assert git(plain, "rev-parse", branch).strip() == theirs
+    git(plain, "update-ref", f"refs/heads/{branch}", first.commit)
+    git(plain, "checkout", "-q", branch)
+    with pytest.raises(TargetError, match="is checked out"):
+        workspace.commit_documents(branch, first.commit, {"docs/a.md": "a"}, "Paper")
+    git(plain, "checkout", "-q", "main")
+    assert workspace.commit_version(branch, base, "", "Flags alone").commit == git(plain, "rev-parse", branch).strip()
+
+
 def test_documents_stack_above_the_code(plain: Path, diff: str) -> None:
     workspace = GitWorkspace(plain)
     patch = workspace.commit_version("circle/s/v1", workspace.head(), diff, "Code")
