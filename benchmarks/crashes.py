@@ -138,7 +138,7 @@ class World:
 
     def finish(self) -> Done:
         """Do what is left to do, as a person would who finds the session as it is; return how the last of it ended."""
-        done = Done(0, "", "")
+        done = self.circle("resume", self.session) if self.session else Done(0, "", "")
         for _ in range(12):
             if done.returncode not in (0, 3, 4, 5):
                 break
