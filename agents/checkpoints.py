@@ -50,6 +50,12 @@ class SealedSerializer(JsonPlusSerializer):
 class NewestCheckpoint(SqliteSaver):
     """A saver that keeps one checkpoint of its thread, and what its tasks have written."""
 
+    def check(self) -> None:
+        """Raise ValueChanged if the file is damaged, where it would only be seen when it is written."""
+        (found,) = self.conn.execute("PRAGMA integrity_check").fetchone()
+        if found != "ok":
+            raise ValueChanged(f"the file is damaged: {found.splitlines()[0]}")
+
     def put(
         self,
         config: RunnableConfig,

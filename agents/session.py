@@ -17,7 +17,7 @@ import re
 import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -49,10 +49,10 @@ from agents.settings import FILE, Target, load_target, parse_target
 from agents.workspace import GitWorkspace
 
 if TYPE_CHECKING:
-    from langgraph.checkpoint.base import BaseCheckpointSaver
     from langgraph.graph.state import CompiledStateGraph
     from langgraph.types import StateSnapshot
 
+    from agents.checkpoints import NewestCheckpoint
     from agents.state import State
 
 Status = Literal["running", "awaiting_approval", "victory", "concluded", "stopped", "failed"]
@@ -354,7 +354,9 @@ class Opened:
     def newest(self, graph: CompiledStateGraph[Any, Any, Any, Any], config: Any) -> StateSnapshot:
         """Return the newest checkpoint, without what an unfinished step has written; raise CheckpointLost."""
         try:
-            saved = cast("BaseCheckpointSaver[Any]", graph.checkpointer).get_tuple(config)
+            saver = cast("NewestCheckpoint", graph.checkpointer)
+            saver.check()
+            saved = saver.get_tuple(config)
             return graph.get_state(saved.config if saved else config)
         except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
             raise CheckpointLost(self._lost(f"cannot be read ({error})")) from error
@@ -435,11 +437,15 @@ class Opened:
 
     @contextmanager
     def graph(self) -> Iterator[tuple[CompiledStateGraph[Any, Any, Any, Any], Any]]:
-        """Give the graph over the session's checkpoints, and the config that names its thread."""
+        """Give the graph over the session's checkpoint, and the config that names its thread; raise CheckpointLost."""
         from agents.checkpoints import checkpoints
         from agents.graph import build_graph
 
-        with checkpoints(self.folder / CHECKPOINTS) as saver:
+        with ExitStack() as opened:
+            try:
+                saver = opened.enter_context(checkpoints(self.folder / CHECKPOINTS))
+            except sqlite3.Error as error:
+                raise CheckpointLost(self._lost(f"cannot be read ({error})")) from error
             config = {"configurable": {"thread_id": self.session.id}, "recursion_limit": _STEP_LIMIT}
             yield build_graph(saver), config
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sqlite3
@@ -37,7 +38,7 @@ def _sha256(plain: Path, name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "damage", ["deleted", *(pytest.param(damage, marks=pytest.mark.long) for damage in ("no database", "old"))]
+    "damage", ["deleted", *(pytest.param(damage, marks=pytest.mark.long) for damage in ("no database", "cut", "old"))]
 )
 def test_a_lost_checkpoint_is_made_again(plain: Path, waiting: str, damage: str) -> None:
     """It is told by who reads it, and mended by who resumes: the session stands where its journal says."""
@@ -46,6 +47,8 @@ def test_a_lost_checkpoint_is_made_again(plain: Path, waiting: str, damage: str)
         log.unlink()
     if damage == "deleted":
         file.unlink()
+    elif damage == "cut":
+        os.truncate(file, file.stat().st_size - 4096)
     elif damage == "no database":
         file.write_bytes(b"no database" * 500)
     else:
