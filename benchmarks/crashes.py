@@ -115,6 +115,7 @@ class World:
             os.setsid()
             for number, file in ((1, out), (2, errors)):
                 os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+            sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
             os.chdir(self.target)
             os.environ.update({"CIRCLE_RESEARCHER": "scripted:script.json"} | environment)
             sys.argv = ["circle", *words]

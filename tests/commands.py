@@ -6,11 +6,15 @@ import difflib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from agents.journal import Journal
 
 TARGETS = Path(__file__).parent / "targets"
 ROOT = Path(__file__).parent.parent
@@ -100,3 +104,20 @@ def analysis(reason: str = "As measured.", *lessons: str) -> Reply:
 def revision(text: str = "", *, exhausted: bool = False) -> Reply:
     """Return a revisor's reply."""
     return "idea-revisor", {"exhausted": exhausted, "change": text or "Another rate."}
+
+
+def rewrite_journal(
+    journal: Path,
+    keep: Callable[[str, Any], bool],
+    change: Callable[[str, str], str] = lambda kind, text: text,
+) -> None:
+    """Write a journal anew from what it holds, with what is to be kept, changed."""
+    with sqlite3.connect(journal) as database:
+        rows = database.execute("SELECT kind, key, body FROM entries ORDER BY seq").fetchall()
+    for file in journal.parent.glob("journal.*"):
+        file.unlink()
+    again = Journal(journal)
+    for kind, key, text in rows:
+        if keep(kind, body := json.loads(change(kind, text))):
+            again.once(kind, key, partial(lambda given: given, body))
+    again.close()

@@ -299,6 +299,7 @@ def test_an_editor_that_cannot_be_used_is_told(plain: Path, script: Script) -> N
             assert at.end() == 4
 
 
+@pytest.mark.long
 def test_a_scope_approves_what_lies_in_it(plain: Path, script: Script) -> None:
     """By its own name and with its giver's; it is said at the start and kept by a fork."""
     replies = [CONSTANT, change(constant(plain)), review(), analysis()]

@@ -24,7 +24,7 @@ from agents.records import Flag, Plan, Version
 from agents.session import Home
 from agents.settings import load_target
 from agents.statistics import confirmations_within
-from tests.commands import circle, diff_of, git, shown
+from tests.commands import circle, diff_of, git, rewrite_journal, shown
 
 BATCH = "    batch: int = 8\n"
 CONSTANT = (
@@ -111,8 +111,8 @@ def test_wins_stack_and_a_killed_night_goes_on(plain: Path, pace: list[str]) -> 
     with cut_after(plain, 5, *arguments) as (name, process):
         process.send_signal(signal.SIGTERM)
     assert process.returncode == 5
-    with sqlite3.connect(plain / ".circle" / "campaigns" / name / "journal.sqlite") as record:
-        record.execute("DELETE FROM entries WHERE kind = 'session'")  # as if killed between the session and its record
+    record = plain / ".circle" / "campaigns" / name / "journal.sqlite"
+    rewrite_journal(record, lambda kind, body: kind != "session")  # as if killed between the session and its record
     resume = ["campaign", "--resume", name, "--json"]
     with cut_after(plain, 18, *resume) as (_, process):
         assert circle(plain, *resume).returncode == 1, "another process has it"

@@ -15,7 +15,7 @@ import pytest
 from benchmarks.crashes import Crashes, Trial
 from benchmarks.damage import tried, worlds_of
 
-SAMPLE, MUTATIONS = 4, 4
+SAMPLE = 2
 POINTS = (
     "session in place", "checkpoint saved", "writes done", "training before", "training started", "training ended",
     "run effect", "run done", "run recorded", "answer recorded", "reply effect", "reply done", "commit done",
@@ -54,12 +54,6 @@ def test_a_session_killed_everywhere_ends_the_same(crashes: Crashes) -> None:
 @pytest.mark.long
 def test_a_session_killed_twice_ends_the_same(crashes: Crashes) -> None:
     check(crashes, crashes.doubles(40))
-
-
-def test_damaged_files_are_told_or_mended(crashes: Crashes, tmp_path: Path) -> None:
-    worlds = worlds_of(crashes, tmp_path)
-    found = [tried(crashes, worlds, tmp_path, seed) for seed in range(MUTATIONS)]
-    assert [damaged for damaged in found if damaged.outcome == "wrong"] == []
 
 
 @pytest.mark.long

@@ -130,6 +130,7 @@ CAUSES = {
 }
 
 
+@pytest.mark.long
 def test_the_words_of_the_verdict_name_every_cause(plain: Path, script: Script) -> None:
     """A flag that crashes, slows down, diverges or harms is told apart by its runs alone."""
     on = ("extra", False, True)

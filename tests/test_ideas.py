@@ -57,7 +57,7 @@ def test_what_failed_is_remembered_and_not_tried_again(plain: Path, tmp_path: Pa
     (plain / ".circle" / "sessions" / "damaged" / "session.json").write_text("{")
     listed = circle(plain, "ideas")
     printed = listed.stdout
-    assert "cannot be read: damaged." in listed.stderr
+    assert "cannot be read: damaged;" in listed.stderr
     assert printed.count("A slow pace  V1  loss by theory, effect") == 2
     assert "on the present code" in printed and "on other code" in printed
 

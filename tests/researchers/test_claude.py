@@ -94,6 +94,7 @@ def every_file(folder: Path) -> Iterator[Path]:
     return (file for file in folder.rglob("*") if file.is_file())
 
 
+@pytest.mark.long
 def test_broken_code_is_found_told_and_repaired(priced: Path, server: MessagesServer) -> None:
     """Code that does not compile fails the check; handed in all the same it fails the review, whose words go back."""
     broken = use(EDITOR, command="str_replace", path="model.py", old_str=LAST, new_str=LAST.replace("]", ""))
@@ -161,6 +162,7 @@ def turns(request: Request) -> list[str]:
     return [str(message) for message in request["messages"] if message["role"] == "user"]
 
 
+@pytest.mark.long
 def test_the_budget_ends_the_session_before_a_call_could_pass_it(priced: Path, server: MessagesServer) -> None:
     """What is spent stays below the limit, and the session concludes with the reason."""
     lower = [LOWER | {"flags": [{"name": "rate", "default": 0.01, "value": 0.003 / n}]} for n in range(1, 9)]
