@@ -94,12 +94,20 @@ class Guard(threading.Thread):
             return f"wrote more than {_gigabytes(limits.disk_bytes)}"
         if files > limits.files:
             return f"made more than {limits.files} files or hid some"
+        return f"left less than {_gigabytes(_LEAST_FREE_BYTES)} of the disk free" if self._is_full(size) else ""
+
+    def look_back(self) -> None:
+        """Find out, once a process has failed, whether others had filled the disk."""
+        if self._folder is not None:
+            self._is_full(measure(self._folder, self._limits.files)[0])
+
+    def _is_full(self, size: int) -> bool:
+        assert self._folder is not None
         system = os.statvfs(self._folder)
-        if system.f_bavail * system.f_frsize < _LEAST_FREE_BYTES:
-            if size < _LEAST_FREE_BYTES:
-                self.no_room = f"less than {_gigabytes(_LEAST_FREE_BYTES)} of the disk is free"
-            return f"left less than {_gigabytes(_LEAST_FREE_BYTES)} of the disk free"
-        return ""
+        full = system.f_bavail * system.f_frsize < _LEAST_FREE_BYTES
+        if full and size < _LEAST_FREE_BYTES:
+            self.no_room = f"less than {_gigabytes(_LEAST_FREE_BYTES)} of the disk is free"
+        return full
 
 
 def measure(folder: Path, most: int) -> tuple[int, int]:

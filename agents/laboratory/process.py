@@ -131,6 +131,8 @@ class Processes:
             guard.clear()
         if self._ended:
             raise Interrupted
+        if process.returncode:
+            guard.look_back()
         return Ended(
             returncode=process.returncode,
             timed_out=guard.timed_out,

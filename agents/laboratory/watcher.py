@@ -21,7 +21,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,6 +33,7 @@ from agents.limits import Limits
 from agents.sealed import SealBroken, read_sealed, write_sealed
 
 Hear = Callable[[int, int, float], None]
+_RECORD_BYTES = 1_000_000
 _PACKAGES = Path(__file__).resolve().parents[2]
 # Without site-packages, which a watcher has no use for, Python starts in a third of the time.
 _PROGRAM = f"import sys; sys.path.insert(0, {str(_PACKAGES)!r}); from agents.laboratory import watcher; watcher.main()"
@@ -99,7 +100,7 @@ class Watchers:
             os.close(handle)
         if self._ended:
             raise Interrupted
-        return found or Seen(_KILLED, job.cwd)
+        return found or Seen(_lost(job), job.cwd)
 
     def end_all(self) -> None:
         """End every run that is still being watched; none is started afterwards."""
@@ -232,6 +233,13 @@ def _files(folder: Path) -> dict[str, str]:
         return Snapshot.of(folder).files
     except OSError:
         return {}
+
+
+def _lost(job: Job) -> Ended:
+    """What is known of a try whose watcher left nothing: it was killed, or the disk took no more."""
+    disk = os.statvfs(job.output)
+    full = disk.f_bavail * disk.f_frsize < _RECORD_BYTES
+    return replace(_KILLED, unwritten="no space is left for what was seen of it") if full else _KILLED
 
 
 def _plain(job: Job) -> dict[str, Any]:
