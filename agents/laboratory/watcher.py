@@ -183,7 +183,10 @@ def main() -> None:
     os.pwrite(handle, str(os.getpid()).encode(), 0)
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    told = json.load(sys.stdin)
+    try:
+        told = json.load(sys.stdin)
+    except ValueError:  # the session was killed before it had said all
+        return
     job = Job(**told | {name: Path(told[name]) for name in ("cwd", "output")} | {"limits": Limits(**told["limits"])})
     try:
         ended = Processes().watch(
