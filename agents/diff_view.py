@@ -102,8 +102,9 @@ class DiffView:
             return
         yield _field("SHA-256", self.sha256, "bold")
         if self.waits:
-            yield _field("approve", f"circle approve {self.session} --sha {self.sha256}")
-            yield _field("reject", f"circle reject {self.session} --sha {self.sha256} --comment WORDS")
+            these = f"{self.session} --version {self.version.n} --sha {self.sha256}"
+            yield _field("approve", f"circle approve {these}")
+            yield _field("reject", f"circle reject {these} --comment WORDS")
 
 
 def view_of(opened: Opened) -> DiffView:

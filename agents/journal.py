@@ -54,6 +54,7 @@ class Journal:
     def check(self) -> None:
         """Raise JournalDamaged, with what is wrong, unless every entry is as it was written and none is gone."""
         before, last = "", 0
+        newest = _read_tip(self._tip)  # before the entries: who drives the session may add some meanwhile
         try:
             for seq, kind, key, body, sha256, _ in self._rows("ORDER BY seq"):
                 if seq != last + 1 or sha256 != _sha256(before, seq, kind, key, body):
@@ -64,11 +65,8 @@ class Journal:
             raise JournalDamaged(f"The journal cannot be read after entry {last}: {error}.") from error
         if sound != "ok":
             raise JournalDamaged(f"The journal's file is damaged: {sound.splitlines()[0]}.")
-        newest = _read_tip(self._tip)
         if newest > last:
             raise JournalDamaged(f"The journal ends with entry {last}, and {newest} had been written.")
-        if last:
-            _write_tip(self._tip, last)
 
     def once(self, kind: str, key: str, effect: Callable[[], Any]) -> Any:
         """Return the recorded body of (kind, key), or do the effect and record what it returned."""

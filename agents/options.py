@@ -89,6 +89,9 @@ ErrorOption = Annotated[
 ]
 ResumeOption = Annotated[str | None, typer.Option("--resume", metavar="ID", help="Go on with a campaign.")]
 ID = Annotated[str, typer.Argument(metavar="ID", help="A session, as circle list shows it.")]
+ShownOption = Annotated[
+    int | None, typer.Option("--version", metavar="N", help="The version that was shown: another one is refused.")
+]
 SHA = Annotated[str, typer.Option("--sha", help="The SHA-256 of the diff that was shown.")]
 
 

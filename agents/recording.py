@@ -117,7 +117,7 @@ class RecordedWorkspace:
 
     def commit_documents(self, branch: str, after: str, files: Mapping[str, Text], message: str) -> str:
         """Commit text files on the commit `after`."""
-        texts = {path: digest(text) if isinstance(text, str) else "a figure" for path, text in files.items()}
+        texts = documents_of(files)
 
         def commit() -> dict[str, Any]:
             made = self._inner.commit_documents(branch, after, files, message)
@@ -146,6 +146,11 @@ class RecordedWorkspace:
     def restore(self, commit: str, base: str, editable: Callable[[str], bool], folder: Path) -> None:
         """Write files to a folder."""
         self._inner.restore(commit, base, editable, folder)
+
+
+def documents_of(files: Mapping[str, Text]) -> dict[str, str]:
+    """Return documents as they are on record: texts whole, figures by their name."""
+    return {path: text if isinstance(text, str) else "a figure" for path, text in files.items()}
 
 
 class RecordedLaboratory:

@@ -18,12 +18,13 @@ from pydantic import ValidationError
 from agents.errors import CircleError, JournalDamaged, SessionError
 from agents.journal import Journal
 from agents.leaves import Leaves, changed, changes, leaves
-from agents.ports import Context, Laboratory, Order, Question, Reply, Researcher
+from agents.ports import Context, Laboratory, Order, Question, Reply, Researcher, Text, Workspace
 from agents.recording import (
     RecordedClock,
     RecordedLaboratory,
     RecordedResearcher,
     RecordedWorkspace,
+    documents_of,
     recorded_inspection,
     recorded_usage,
 )
@@ -84,11 +85,12 @@ def recorded_leaves(journal: Journal) -> Leaves:
 class Tape:
     """The record as `once` is asked for it: what is not there is a divergence, and nothing is done for it.
 
-    `question` is what is being asked, `taken` what the present step has been given.
+    `question` and `documents` are what is being asked and committed, `taken` what the present step has been given.
     """
 
     journal: Journal
     question: str = ""
+    documents: dict[str, str] = field(default_factory=dict)
     used: set[tuple[str, str]] = field(default_factory=set)
     taken: list[tuple[str, Any]] = field(default_factory=list)
 
@@ -99,7 +101,10 @@ class Tape:
             raise Diverged(self._another_question(found))
         if found is None:
             left = (body for name, body in self.journal.bodies(kind).items() if (kind, name) not in self.used)
-            raise Diverged(f"today asks for the {kind} {key[:_SHOWN]!r}; recorded next: {_short(next(left, 'none'))}")
+            recorded = next(left, None)
+            if kind == "documents" and recorded is not None and recorded["files"] != self.documents:
+                raise Diverged(self._another_document(recorded["files"]))
+            raise Diverged(f"today asks for the {kind} {key[:_SHOWN]!r}; recorded next: {_short(recorded or 'none')}")
         self.used.add((kind, key))
         self.taken.append((kind, found))
         return found
@@ -110,10 +115,13 @@ class Tape:
         recorded = found or next((body for key, body in replies if ("reply", key) not in self.used), None)
         if recorded is None:
             return f"today asks {_short(self.question)!r}; on record is no further question"
-        lines = zip_longest(self.question.splitlines(), recorded["question"].splitlines(), fillvalue="(nothing)")
-        number, sides = next((found for found in enumerate(lines, 1) if found[1][0] != found[1][1]), (0, ("", "")))
-        today, then = map(_short, sides)
-        return f"today's question to {recorded['skill']} differs in line {number}: {today!r}; on record: {then!r}"
+        return f"today's question to {recorded['skill']} differs {_parting(self.question, recorded['question'])}"
+
+    def _another_document(self, recorded: dict[str, str]) -> str:
+        """Say where today's documents part from those that were recorded next."""
+        today = self.documents
+        path = min(path for path in recorded.keys() | today.keys() if recorded.get(path) != today.get(path))
+        return f"today's {path} differs {_parting(today.get(path, ''), recorded.get(path, ''))}"
 
     def left(self) -> str:
         """Say what is on record that was not asked for; nothing where all of it was."""
@@ -151,6 +159,19 @@ class TapedResearcher(RecordedResearcher):
         """Return the reply on record."""
         self._tape.question = question.text
         return super().ask(question, reply)
+
+
+class TapedWorkspace(RecordedWorkspace):
+    """A workspace that finds every commit on the tape."""
+
+    def __init__(self, tape: Tape) -> None:
+        super().__init__(cast("Workspace", _Nothing()), tape.once)
+        self._tape = tape
+
+    def commit_documents(self, branch: str, after: str, files: Mapping[str, Text], message: str) -> str:
+        """Return the commit on record."""
+        self._tape.documents = documents_of(files)
+        return super().commit_documents(branch, after, files, message)
 
 
 class TapedLaboratory(RecordedLaboratory):
@@ -263,7 +284,7 @@ def _context(opened: Opened, laboratory: TapedLaboratory) -> Context:
         session=portable(opened.session),
         target=Target.model_validate(tape.once("target", "", lambda: None)),
         researcher=TapedResearcher(tape),
-        workspace=RecordedWorkspace(nothing, tape.once),
+        workspace=TapedWorkspace(tape),
         laboratory=laboratory,
         clock=RecordedClock(nothing, tape.once),
         record=tape.record,
@@ -313,6 +334,13 @@ def _difference(then: dict[str, Any], stood: Leaves, values: State, following: t
 
 def _side(found: Leaves, path: str) -> str:
     return _short(canonical(found[path])) if path in found else "not there"
+
+
+def _parting(today: str, then: str) -> str:
+    """Say where two texts part, with both sides."""
+    lines = zip_longest(today.splitlines(), then.splitlines(), fillvalue="(nothing)")
+    number, sides = next((found for found in enumerate(lines, 1) if found[1][0] != found[1][1]), (0, ("", "")))
+    return f"in line {number}: {_short(sides[0])!r}; on record: {_short(sides[1])!r}"
 
 
 def _told(order: Order) -> Callable[[], Any]:

@@ -20,6 +20,7 @@ from agents.options import (
     ModelTokensOption,
     ResearcherOption,
     RunsOption,
+    ShownOption,
     TargetOption,
     VersionsOption,
     committed_home,
@@ -32,24 +33,26 @@ def approve(
     id_: ID,
     sha: SHA,
     comment: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    version: ShownOption = None,
     target: TargetOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Approve the diff with that SHA-256 and go on; one too long to be shown only after circle diff --raw."""
     opened = home(target).find(id_)
-    follow(opened, json_, decided(opened, "approved", sha, comment))
+    follow(opened, json_, decided(opened, "approved", sha, comment, version))
 
 
 def reject(
     id_: ID,
     sha: SHA,
     comment: Annotated[str, typer.Option(help="What the next version should do differently.")],
+    version: ShownOption = None,
     target: TargetOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Send the diff with that SHA-256 back to the planner, with words."""
     opened = home(target).find(id_)
-    follow(opened, json_, decided(opened, "rejected", sha, comment))
+    follow(opened, json_, decided(opened, "rejected", sha, comment, version))
 
 
 def resume(
