@@ -93,7 +93,7 @@ class Watchers:
         try:
             self._wait(handle)
             found = _read(job, anew=False)
-            if found is None:
+            if found is None and not self._ended:
                 self._start(job, handle, hear)
                 found = _read(job, anew=True)
         finally:
@@ -137,8 +137,9 @@ class Watchers:
             assert watcher.stdin is not None and watcher.stdout is not None
             with ExitStack() as unheard:
                 unheard.callback(_end, watcher.pid)
-                watcher.stdin.write(json.dumps(_plain(job)))
-                watcher.stdin.close()
+                with contextlib.suppress(BrokenPipeError):  # it was ended before it had heard all
+                    watcher.stdin.write(json.dumps(_plain(job)))
+                    watcher.stdin.close()
                 crashpoint("training started")
                 for line in watcher.stdout:
                     step, steps, loss = line.split()

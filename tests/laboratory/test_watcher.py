@@ -112,6 +112,15 @@ def test_an_adopted_run_is_ended_with_its_session(tmp_path: Path) -> None:
     assert not job.record.exists() and starts(job) == 1
 
 
+def test_nothing_is_started_once_all_has_ended(tmp_path: Path) -> None:
+    """A second thread of the session may have been about to."""
+    job, watchers = job_in(tmp_path), Watchers()
+    watchers.end_all()
+    with pytest.raises(Interrupted):
+        watchers.watch(job, lambda step, steps, loss: None)
+    assert not (tmp_path / "starts").exists() and not job.output.exists()
+
+
 def test_a_watcher_that_is_killed_too_leaves_nothing_to_wait_for(tmp_path: Path) -> None:
     """Both are gone: the run is done again."""
     job = job_in(tmp_path)
