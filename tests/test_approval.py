@@ -289,6 +289,7 @@ def test_an_editor_that_cannot_be_used_is_told(plain: Path, script: Script) -> N
     for environment, words in (
         ({"VISUAL": "/no/such/editor"}, "cannot be used"),
         ({"VISUAL": "false"}, "exit code 1"),
+        ({"VISUAL": "rm"}, "left no text"),
         (editor(plain, "text = ''"), "The text is empty"),
     ):
         with terminal(plain, "resume", name, **environment) as at:

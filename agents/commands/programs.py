@@ -17,14 +17,16 @@ from agents.errors import UsageError
 def edited_text(text: bytes) -> bytes:
     """Return what a person makes of a text in $VISUAL, $EDITOR or vi; raise UsageError if it cannot be had."""
     words = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-    with tempfile.TemporaryDirectory(prefix="circle-") as folder, _named("The editor", words, "VISUAL or EDITOR"):
+    with tempfile.TemporaryDirectory(prefix="circle-") as folder:
         file = Path(folder) / "version.diff"
         file.write_bytes(text)
-        code = subprocess.run([*shlex.split(words), str(file)], check=False).returncode
-        made = file.read_bytes()
-    if code:
-        raise UsageError(f"The editor {words!r} ended with exit code {code}, and its text is not taken.")
-    return made
+        with _named("The editor", words, "VISUAL or EDITOR"):
+            code = subprocess.run([*shlex.split(words), str(file)], check=False).returncode
+        if code:
+            raise UsageError(f"The editor {words!r} ended with exit code {code}, and its text is not taken.")
+        if not file.is_file():
+            raise UsageError(f"The editor {words!r} left no text.")
+        return file.read_bytes()
 
 
 def paged(text: str) -> None:
