@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from agents.declarations import declared
 from agents.errors import UsageError
 from agents.records import Ablation, Flag, FlagValue, Plan
-from agents.settings import FILE, Target, parse_target
+from agents.settings import FILE, Target, flag_value, parse_target
 
 if TYPE_CHECKING:
     from agents.session import Home
 
-_NAME = re.compile(r"^--?([A-Za-z_][\w-]*)$")
+_NAME = re.compile(r"^--?([A-Za-z_][\w.-]*)$")
 
 
 def plan_of(
@@ -30,11 +30,11 @@ def plan_of(
     if text is None:
         raise UsageError(f"{home.target / FILE} is not committed, so no flag's default can be found.")
     target = parse_target(text, FILE)
-    declared = home.workspace.read(base, target.flags.file) or "" if target.flags.file else ""
+    file = home.workspace.read(base, target.flags.file) or "" if target.flags.file else ""
     added = "\n".join(line[1:] for line in diff.splitlines() if line.startswith("+") and not line.startswith("+++"))
 
     def found(words: str) -> tuple[Flag, ...]:
-        return tuple(_flag(name, value, target, f"{added}\n{declared}") for name, value in pairs(words))
+        return tuple(_flag(name, value, target, added, file) for name, value in pairs(words))
 
     own = found(flags)
     if all(flag.value == flag.default for flag in own):
@@ -75,31 +75,30 @@ def pairs(flags: str) -> list[tuple[str, str]]:
     return found
 
 
-def _flag(name: str, value: str, target: Target, source: str) -> Flag:
+def _flag(name: str, value: str, target: Target, added: str, file: str) -> Flag:
     if name in target.reserved:
         raise UsageError(f"--flags: {name} is the laboratory's to set, the same for both arms.")
-    default = re.search(rf"^\s+{re.escape(name)}\s*:[^=\n]+=\s*(?:\w+\()?([^,\n)#]+)", source, re.MULTILINE)
+    default = target.search[name].default if name in target.search else _default(name, target, added, file)
     if default is None:
         if target.flags.file:
             raise UsageError(f"--flags: {name} is declared neither in {target.flags.file} nor by the diff.")
-        return Flag(name=name, default="", value=_literal(value))
-    flag = Flag(name=name, default=_literal(default[1].strip()), value=_literal(value))
+        return Flag(name=name, default="", value=flag_value(value))
+    flag = Flag(name=name, default=default, value=flag_value(value))
     if type(flag.value) is not type(flag.default) and not _widens(flag):
         raise UsageError(f"--flags: {name} is {flag.default!r} by default, and {value!r} is of another type.")
     return flag
 
 
+def _default(name: str, target: Target, added: str, file: str) -> FlagValue | None:
+    """The default of a flag in the lines that a diff adds, which need not be whole statements, or in the file."""
+    if target.flags.style == "yaml":
+        leaf = re.search(rf"^\s*{re.escape(name.rpartition('.')[2])}\s*:\s*([^\n#]+)", added, re.MULTILINE)
+        return declared(file, target.flags).get(name, flag_value(leaf[1].strip()) if leaf else None)
+    assigned = rf"^\s*{re.escape(name)}\s*(?::[^=\n]+)?=\s*(?:\w+\()?([^,\n)#]+)"
+    found = re.search(assigned, f"{added}\n{file}", re.MULTILINE)
+    return flag_value(found[1].strip()) if found else None
+
+
 def _widens(flag: Flag) -> bool:
     """Whether a whole number is given where a fraction may be."""
     return type(flag.default) is float and type(flag.value) is int
-
-
-def _literal(text: str) -> FlagValue:
-    """Return a word as the value that it means: true, false, a number, or itself."""
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-    return value if isinstance(value, int | float | str) else text

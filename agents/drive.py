@@ -171,7 +171,7 @@ def _context(opened: Opened, journal: Journal, report: Reporter, seconds: float)
         report,
     )
     world = _world(opened, target, journal, report)
-    researcher = open_researcher(session.researcher, journal.count("reply"), world)
+    researcher = open_researcher(session.researcher, target, journal.count("reply"), world)
     return Context(
         session=portable(session),
         target=target,

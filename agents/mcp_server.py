@@ -112,7 +112,7 @@ class Tools:
         budget = options.budget
         if name == "claude" and budget.max_usd is None and budget.max_tokens is None:
             raise UsageError("A model is asked only within a limit: give max_usd or max_tokens.")
-        return self._begun(start_session(self._home, idea, open_researcher(name), options))
+        return self._begun(start_session(self._home, idea, open_researcher(name, self._target), options))
 
     def judge(self, diff: str, flags: str, title: str = "", preset: str = "", max_runs: Count = 0) -> Any:
         """Have your own diff judged: `flags` turn it on, as in "--smear true"; an empty diff gives flags new values."""

@@ -169,7 +169,7 @@ def researcher_of(name: str | None, target: Target, options: Options) -> str:
     """Return who is to answer: who was named, the target's default, or who can; raise UsageError if they cannot."""
     from agents.researchers import check_model, default_name
 
-    chosen = name or target.start.researcher or default_name()
+    chosen = name or target.start.researcher or default_name(target)
     model = target.model.model_copy(update={"name": options.model or target.model.name})
     check_model(chosen, model, limited=options.budget.max_usd is not None)
     return chosen
@@ -217,7 +217,7 @@ def fork_changes(
     asked = model or session.model or target.model.name
     if name == "claude":
         check_model(name, target.model.model_copy(update={"name": asked}), limited=budget.max_usd is not None)
-    return Changes(idea, open_researcher(name).name, asked if name == "claude" else "", budget)
+    return Changes(idea, open_researcher(name, target).name, asked if name == "claude" else "", budget)
 
 
 def _hexadecimal(secret: str | None) -> str | None:

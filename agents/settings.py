@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import string
 import tomllib
@@ -9,11 +10,11 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from agents.errors import TargetError, UsageError
 from agents.limits import Limits
-from agents.records import Confidence, Direction
+from agents.records import Confidence, Direction, FlagValue
 
 FILE = "circle.toml"
 
@@ -55,21 +56,31 @@ class Data(_Table):
 class Preset(_Table):
     """A scale: tokens of a whole run, and of the short complete run that shows whether a flag is live.
 
-    `sequence_length` is the length in tokens of the windows that the trusted evaluation scores; `seconds` is about
-    what one run takes, until a run of this machine is on record.
+    A target that counts steps, epochs or samples says `length` and `short_length`, in its own unit. `sequence_length`
+    is the length in tokens of the windows that the trusted evaluation scores; `seconds` is about what one run takes,
+    until a run of this machine is on record.
     """
 
-    train_tokens: int = Field(gt=0)
-    short_tokens: int = Field(gt=0)
+    train_tokens: int = Field(gt=0, validation_alias=AliasChoices("train_tokens", "length"))
+    short_tokens: int = Field(gt=0, validation_alias=AliasChoices("short_tokens", "short_length"))
     sequence_length: int = Field(default=128, gt=0)
     seconds: float = Field(default=60.0, gt=0)
 
 
 class Train(_Table):
-    """The train command. {python} {preset} {train_tokens} {seed} {data} {output} are filled in."""
+    """The train command. {python} {preset} {train_tokens} {seed} {data} {output} are filled in; {length} is the tokens.
 
-    command: tuple[str, ...]
+    `python` is the interpreter of the target's own environment, by its path from the root; without it, Circle's.
+    `flag` is what a flag becomes on the command line, and `switch` what a true and a false one do, where a bare word
+    says it. `settings` are what every run is given by the style of [flags], where that is not the command line.
+    `timing` is added to the runs whose time is taken.
+    """
+
+    command: tuple[str, ...] = Field(min_length=1)
+    python: str = ""
     flag: tuple[str, ...] = ("--{name}", "{value}")
+    switch: tuple[str, str] | None = None
+    settings: dict[str, str] = Field(default_factory=dict)
     timing: tuple[str, ...] = ()
     timeout_minutes: float = Field(default=60.0, gt=0, le=100_000)
     threads: int = Field(default=1, gt=0)
@@ -78,38 +89,98 @@ class Train(_Table):
     @field_validator("progress")
     @classmethod
     def _finds_a_step(cls, progress: str) -> str:
-        try:
-            groups = re.compile(progress).groupindex.keys()
-        except re.error as error:
-            raise ValueError(f"the pattern is no regular expression: {error}") from error
-        if missing := {"step", "steps", "loss"} - groups:
-            raise ValueError(f"the pattern has no group named {sorted(missing)[0]}")
-        return progress
+        return _pattern(progress, {"step", "steps", "loss"})
+
+
+Style = Literal["arguments", "environment", "python", "yaml"]
+IN_A_FILE = ("python", "yaml")
 
 
 class Flags(_Table):
-    """Where flags are declared: a dataclass in a Python file. Empty: any flag is taken as given."""
+    """Where flags are declared, and how a run is given them.
 
+    They are declared in `file`: as fields of a dataclass, by its own assignments (`dataclass` is then empty), or as the
+    dotted names of a YAML file. Without it, any flag is taken as given. The style `arguments` puts them on the command
+    line, `environment` into variables; `python` and `yaml` give each run its own copy of `file` with their values.
+    """
+
+    style: Style = "arguments"
     file: str = ""
     dataclass: str = "Configs"
 
+    @model_validator(mode="after")
+    def _has_its_file(self) -> Flags:
+        if self.style in IN_A_FILE and not self.file:
+            raise ValueError(f"the style {self.style} needs file, where the flags are declared")
+        return self
+
+
+class Dimension(_Table):
+    """What a flag's value may be, for a search: one of `choices`, or from `low` to `high`, whole if `default` is.
+
+    `log` tries each factor as often as any other, not each difference.
+    """
+
+    default: FlagValue
+    choices: tuple[FlagValue, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _has_values(self) -> Dimension:
+        if self.choices:
+            if self.low is not None or self.high is not None or self.log:
+                raise ValueError("there are either choices, or low and high")
+            return self
+        if self.low is None or self.high is None or not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError("it needs choices, or low < high, with log above 0")
+        if isinstance(self.default, bool | str):
+            raise ValueError(f"the default {self.default!r} is no number, so it needs choices")
+        return self
+
+
+class Guards(_Table):
+    """What a gain may cost: the most times the baseline's memory, and the most times its time, if that is bounded.
+
+    Without `time_ratio` a slower version must gain at equal time, too.
+    """
+
+    memory_ratio: float = Field(default=2.0, gt=0)
+    time_ratio: float | None = Field(default=None, gt=0)
+
 
 class Metric(_Table):
-    """Where a run reports: a JSON file and a weights file (patterns below {output}), and dotted fields.
+    """Where a run reports: a file (a pattern below {output}) and its field, or a pattern of its log.
 
+    `value` is a dotted field of a JSON file, or of the last line of a .jsonl file, or a column of a .csv or .tsv file,
+    whose last number counts. `pattern` finds it in what the run prints, as the group `value` of the last match.
     `history` is a list of the metric at its evaluations; `configs` every setting of the run, of which `volatile` ones
     may differ between equal runs; `diagnosis` what agents/laboratory/diagnosis.py reads, for figures and explanations.
+    `weights` is the pattern of the file that a run hands over.
     """
 
     name: str
     direction: Direction
-    file: str
-    value: str
+    file: str = ""
+    value: str = ""
+    pattern: str = ""
     history: str = ""
     configs: str = ""
     diagnosis: str = ""
     volatile: tuple[str, ...] = ()
     weights: str = ""
+
+    @field_validator("pattern")
+    @classmethod
+    def _finds_a_value(cls, pattern: str) -> str:
+        return _pattern(pattern, {"value"}) if pattern else pattern
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> Metric:
+        if bool(self.pattern) == bool(self.file and self.value):
+            raise ValueError("it needs file and value, or the pattern of a line that is printed")
+        return self
 
 
 class Evaluation(_Table):
@@ -192,6 +263,8 @@ class Target(_Table):
     presets: dict[str, Preset]
     preset: str
     flags: Flags = Flags()
+    search: dict[str, Dimension] = Field(default_factory=dict)
+    guards: Guards = Guards()
     metric: Metric
     evaluation: Evaluation = Evaluation()
     limits: Limits = Limits()
@@ -207,16 +280,20 @@ class Target(_Table):
 
     @model_validator(mode="after")
     def _commands_can_be_filled_in(self) -> Target:
-        run = {"python", "preset", "train_tokens", "seed", "data", "output"}
+        run = {"python", "preset", "train_tokens", "length", "seed", "data", "output"}
         for where, command, known in (
             ("data.prepare", self.data.prepare, {"python", "preset", "data"}),
             ("data.serve", self.data.serve, {"python", "preset", "data", "train_tokens", "seeds", "output"}),
             ("train.command", self.train.command, run),
             ("train.flag", self.train.flag, {"name", "value"}),
+            ("train.switch", self.train.switch or (), {"name"}),
+            ("train.settings", tuple(self.train.settings.values()), run),
             ("evaluation.command", self.evaluation.command, {"python", "output", "split", "data"}),
         ):
             for part in command:
                 _check_placeholders(where, part, known)
+        if self.train.settings and self.flags.style == "arguments":
+            raise ValueError("train.settings are for another flags.style; arguments are part of train.command")
         evaluation = self.evaluation
         if evaluation.model and not self.metric.weights:
             raise ValueError("evaluation.model needs metric.weights, the file that a run hands over")
@@ -234,16 +311,48 @@ class Target(_Table):
         return self.presets[preset]
 
     @property
+    def time_limit(self) -> float | None:
+        """How many times as slow a version may be; None where it is held against a baseline that trains as long.
+
+        Where a run is not told its length, nothing can be trained longer: then no version may surely be slower.
+        """
+        words = (*self.train.command, *self.train.settings.values())
+        told = any(name in word for word in words for name in ("{train_tokens}", "{length}"))
+        return self.guards.time_ratio or (None if told else 1.0)
+
+    @property
     def reserved(self) -> frozenset[str]:
         """The settings that are the laboratory's to set: what the train command passes, and the volatile ones."""
         passed = (re.match(r"--?([A-Za-z_][\w-]*)", part) for part in self.train.command)
-        return frozenset({match[1] for match in passed if match} | set(self.metric.volatile))
+        words = {match[1] for match in passed if match}
+        return frozenset(words | set(self.train.settings) | set(self.metric.volatile))
 
     def editable(self, path: str) -> bool:
         """Whether a patch may touch this path: a folder that Python would import for a protected file is protected."""
         modules = [f"{folder}.py" for folder in PurePosixPath(path).parents]
         protected = any(_matches(name, self.paths.protected) for name in (path, *modules))
         return _matches(path, self.paths.editable) and not protected
+
+
+def flag_value(text: str) -> FlagValue:
+    """Return a word as the value that it means: true, false, a number, or itself."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return value if isinstance(value, int | float | str) else text
+
+
+def _pattern(pattern: str, groups: set[str]) -> str:
+    try:
+        found = re.compile(pattern).groupindex.keys()
+    except re.error as error:
+        raise ValueError(f"the pattern is no regular expression: {error}") from error
+    if missing := groups - found:
+        raise ValueError(f"the pattern has no group named {sorted(missing)[0]}")
+    return pattern
 
 
 def _check_placeholders(where: str, part: str, known: set[str]) -> None:

@@ -320,7 +320,7 @@ class Evidence:
 
     Effects are gains of the visible split with LEVEL's intervals; of the hidden split only the answer is here.
     Ratios are experiment / baseline. `retrained`: the equal-time effect comes from a baseline trained as
-    long, not from kappa. `differences`: the paired gains behind `visible_effect`.
+    long, not from kappa; with a `time_limit` there is none. `differences`: the paired gains behind `visible_effect`.
     """
 
     sigma: float
@@ -334,6 +334,7 @@ class Evidence:
     speed_ratio: Interval | None = None
     memory_ratio: float | None = None
     memory_limit: float = 2.0
+    time_limit: float | None = None
     equal_time_effect: Interval | None = None
     kappa: float | None = None
     retrained: bool = False
@@ -390,13 +391,17 @@ def _failed(e: Evidence) -> Verdict | None:
 
 def _costly(e: Evidence) -> Verdict | None:
     """Row 4: a gain that time or memory eats."""
+    speed = e.speed_ratio
     if e.confirmation != "win" and not (e.visible_effect and e.visible_effect.low > 0):
         return None
     better, timed = f"Better at equal tokens ({_span(e.visible_effect)})", e.equal_time_effect
     if timed and timed.high < 0:
-        ratio = f" with a step-time ratio of {e.speed_ratio.mean:.3f}" if e.speed_ratio else ""
+        ratio = f" with a step-time ratio of {speed.mean:.3f}" if speed else ""
         finding = f"{better}, but worse at equal time ({_span(timed)}){ratio}."
         return _row(4, "loss", "system", EQUAL_TIME, timed.mean, finding)
+    if speed and e.time_limit is not None and speed.low > e.time_limit:
+        finding = f"{better}, but {speed.mean:.3f} times the step time; the limit is {e.time_limit:g}."
+        return _row(4, "loss", "system", "step-time ratio", speed.mean, finding)
     if e.memory_ratio is not None and e.memory_ratio > e.memory_limit:
         finding = f"{better}, but {e.memory_ratio:.2f} times the memory; the limit is {e.memory_limit:g}."
         return _row(4, "loss", "system", "memory ratio", e.memory_ratio, finding)
@@ -408,11 +413,14 @@ def _confirmed(e: Evidence) -> Verdict | None:
     if e.confirmation != "win":
         return None
     tokens, timed = e.visible_effect, e.equal_time_effect
-    free = e.speed_ratio is not None and e.speed_ratio.mean <= FREE_SLOWDOWN
-    slower = not free and e.speed_ratio is not None and e.speed_ratio.low > 1
+    speed = e.speed_ratio
+    unslowed = speed is not None and speed.mean <= FREE_SLOWDOWN
+    free = unslowed or (speed is not None and e.time_limit is not None and speed.low <= e.time_limit)
+    slower = not free and speed is not None and speed.low > 1
     start = "Confirmed on fresh seeds and hidden data"
     if timed is None and free:
-        finding = f"{start}, and no slower; the visible gain is {_span(tokens)}."
+        cost = "no slower" if unslowed or not speed else f"at {speed.mean:.3f} times the step time, which is allowed"
+        finding = f"{start}, and {cost}; the visible gain is {_span(tokens)}."
         return _row(5, "win", None, EQUAL_TOKENS, tokens.mean if tokens else None, finding)
     if timed and (timed.low > 0 if slower else timed.mean >= 0) and (free or e.retrained):
         finding = f"{start}; the visible gain at equal time is {_span(timed)}"

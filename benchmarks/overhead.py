@@ -18,6 +18,7 @@ from agents.drive import drive
 from agents.records import Budget
 from agents.researchers import open_researcher
 from agents.session import Home, Options, start
+from agents.settings import load_target
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,7 +49,7 @@ def main() -> None:
         subprocess.run(["git", "clone", "-q", str(ROOT), folder], check=True)
         began, watch = time.monotonic(), Stopwatch()
         options = Options(preset=arguments.preset, turbo=True, budget=Budget(max_versions=2))
-        opened = start(Home(Path(folder)), arguments.idea, open_researcher("catalogue"), options)
+        opened = start(Home(Path(folder)), arguments.idea, open_researcher("catalogue", load_target(ROOT)), options)
         drive(opened, watch)
         wall, status = time.monotonic() - began, opened.status()
     print("| preset | ended | runs | wall, s | no run going, s | share |")

@@ -22,8 +22,9 @@ def queue(home: Home, file: Path | None, researcher: str, options: Options, hour
     Raises:
         UsageError: an idea cannot be started, no idea is left, or the error budget buys nothing; nothing is made then.
     """
-    answers, base = open_researcher(researcher), home.workspace.head()
+    base = home.workspace.head()
     target = load_committed_target(home.workspace, base)
+    answers = open_researcher(researcher, target)
     preset = options.preset or target.preset
     tokens = options.train_tokens or target.scale(preset).train_tokens
     tried = home.tried(tree_of(home.workspace, target, base, ()), preset, tokens) if options.memory else ()

@@ -130,7 +130,9 @@ class Night:
             made = Bundle.model_validate(self.board.journal.find(BUNDLE, str(self.board.round)))
             return start(home, made.plan.title, Nobody(), options, (made.diff, made.plan), place=place)
         if not entry.flags:
-            return start(home, entry.text, open_researcher(campaign.researcher), options, place=place)
+            return start(
+                home, entry.text, open_researcher(campaign.researcher, self.board.target), options, place=place
+            )
         flags = self.board.target.flags.file
         diff = home.workspace.carry(entry.diff, campaign.origin, self.board.base, lambda path: path == flags)
         plan = plan_of(home, diff, entry.flags, entry.text, entry.ablations, self.board.base)

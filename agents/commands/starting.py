@@ -117,7 +117,7 @@ def start(
     if (patch is None) != (not flags):
         raise UsageError("--patch and --flags go together: the diff, and the flags that turn it on.")
     own = brought(place, patch, flags, ablation or [], idea) if patch else None
-    answers = open_researcher(researcher_of(researcher, settings, options))
+    answers = open_researcher(researcher_of(researcher, settings, options), settings)
     opened = start_session(place, idea, answers, options, own)
     announce(opened)
     follow(opened, json_, notify=tell)

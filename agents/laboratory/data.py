@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +16,9 @@ from functools import cached_property
 from pathlib import Path
 
 from agents.errors import LaboratoryError
-from agents.laboratory import measurement
+from agents.laboratory.interpreter import Interpreter
 from agents.laboratory.process import Processes
+from agents.laboratory.reports import part_of, sha256_of
 from agents.laboratory.sandbox import Sandbox
 from agents.laboratory.snapshot import Snapshot
 from agents.laboratory.trees import Trees
@@ -54,6 +54,7 @@ class RunData:
     home: Path
     folder: Path
     trees: Trees
+    interpreter: Interpreter
     sandbox: Sandbox
     processes: Processes
     environment: Mapping[str, str]
@@ -69,7 +70,7 @@ class RunData:
     def sha256(self) -> str:
         """A hash over all prepared files."""
         files = sorted(path for path in self.prepared.rglob("*") if path.is_file()) if self.prepared.is_dir() else []
-        return digest([[str(path.relative_to(self.prepared)), measurement.sha256_of(path)] for path in files])
+        return digest([[str(path.relative_to(self.prepared)), sha256_of(path)] for path in files])
 
     def prepare(self) -> None:
         """Have the base commit prepare the data, once; raise LaboratoryError with its last words if it cannot."""
@@ -133,7 +134,7 @@ class RunData:
     def _count(self, folder: Path) -> int:
         name, _, dotted = self.target.data.served.partition(":")
         try:
-            return int(measurement.part_of(json.loads((folder / name).read_text(encoding="utf-8")), dotted))
+            return int(part_of(json.loads((folder / name).read_text(encoding="utf-8")), dotted))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise LaboratoryError(f"The number of tokens served is not in the served {name}: {error}.") from error
 
@@ -142,12 +143,12 @@ class RunData:
     ) -> None:
         """Run a command of the base commit, which may write the folder `scratch`."""
         tree = self.trees.of(self.trees.base).folder
-        filled = {"python": sys.executable, "preset": self.preset, **values}
+        filled = {"python": self.interpreter.program, "preset": self.preset, **values}
         ended = self.processes.watch(
             self.sandbox.wrap(
                 [word.format_map(filled) for word in words],
                 cwd=tree,
-                readable=[tree, *readable],
+                readable=[tree, *readable, *self.interpreter.folders],
                 writable=[scratch],
                 environment=self.environment,
                 limits=self.target.limits,

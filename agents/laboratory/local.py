@@ -19,31 +19,25 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from agents.declarations import rewritten
 from agents.errors import Interrupted, LaboratoryError
 from agents.journal import Journal
 from agents.laboratory.data import Given, RunData
 from agents.laboratory.faults import machine_fault
+from agents.laboratory.interpreter import Interpreter, interpreter
 from agents.laboratory.machine import fingerprint
-from agents.laboratory.measurement import (
-    Evaluator,
-    Measured,
-    ModelRefused,
-    Report,
-    ReportMissing,
-    read_report,
-    refuse_links,
-    sha256_of,
-)
+from agents.laboratory.measurement import Evaluator, Measured, ModelRefused, refuse_links
 from agents.laboratory.process import Ended, Processes
+from agents.laboratory.reports import Report, ReportMissing, read_report, sha256_of
 from agents.laboratory.sandbox import Sandbox
 from agents.laboratory.snapshot import Snapshot
 from agents.laboratory.trees import Trees
 from agents.laboratory.watcher import Job, Watchers, forget
 from agents.plain_text import excerpt, plain
 from agents.ports import Order, Reporter, Switches, Workspace, silent
-from agents.records import Run, RunStatus, digest
+from agents.records import FlagValue, Run, RunStatus, digest
 from agents.sealed import read_sealed, write_sealed
-from agents.settings import Preset, Target
+from agents.settings import IN_A_FILE, Preset, Target, flag_value
 
 _RUNS = TypeAdapter(tuple[Run, ...])
 
@@ -73,7 +67,8 @@ class LocalLaboratory:
         self._data.prepare()
         code = self.workspace.tree_sha256(base, self.target.paths.training)
         machine = fingerprint(self.target.train.threads)
-        return digest([code, self._data.sha256, preset, train_tokens, machine, *([flags] if flags else [])])[:16]
+        own = [part for part in (self._interpreter.version, flags) if part]
+        return digest([code, self._data.sha256, preset, train_tokens, machine, *own])[:16]
 
     def recorded_baseline(self, key: str) -> tuple[Run, ...]:
         """Return the floor's runs on record under this key; a damaged record is as good as none."""
@@ -193,23 +188,26 @@ class LocalLaboratory:
             if again and not ended.memory_kills:
                 raise LaboratoryError(f"The {order.stage} run with seed {order.seed} was ended twice: {again}.")
         run = self._measured(order, given, tree, ended)
+        if self._declares:
+            self._trees.remove_own(tree)
         error = again or run.error
         run = run.model_copy(update={"fault": fault, "error": error and self._impersonal(error)})
         self.report("run ended", key=order.key, run=run)
         return run
 
     def _attempt(self, order: Order, given: Given, attempt: int) -> tuple[Snapshot, Ended]:
-        tree, output = self._trees.of(order.commit), self._output(order)
+        output = self._output(order)
+        tree = self._tree(order, given, output)
         output.mkdir(parents=True, exist_ok=True)
         job = Job(
             command=tuple(
                 self.sandbox.wrap(
                     self._command(order, given, output),
                     cwd=tree.folder,
-                    readable=[tree.folder, *given.readable],
+                    readable=[tree.folder, *given.readable, *self._interpreter.folders],
                     writable=[output],
                     concealed=self._concealed,
-                    environment=self._environment | {"CIRCLE_COMMIT": order.commit},
+                    environment=self._environment | self._variables(order, given, output),
                     limits=self.target.limits,
                 )
             ),
@@ -228,20 +226,55 @@ class LocalLaboratory:
     def _output(self, order: Order) -> Path:
         return self.folder / "runs" / order.key
 
+    def _tree(self, order: Order, given: Given, output: Path) -> Snapshot:
+        """The code that a run sees; where flags are declared in a file, the run's own copy of it has their values."""
+        if not self._declares:
+            return self._trees.of(order.commit)
+        flags, values = self.target.flags, self._settings(order, given, output)
+        return self._trees.own(order.commit, order.key, flags.file, lambda text: rewritten(text, flags, values))
+
     def _command(self, order: Order, given: Given, output: Path) -> list[str]:
+        train, values = self.target.train, self._values(order, given, output)
+        command = [part.format_map(values) for part in train.command]
+        if self.target.flags.style == "arguments":
+            command += [word for name, value in order.flags for word in self._words(name, value)]
+        return [*command, *(train.timing if order.stage == "timing" else ())]
+
+    def _words(self, name: str, value: FlagValue) -> list[str]:
+        """A flag as words of the command line."""
         train = self.target.train
-        values = {
-            "python": sys.executable,
+        if isinstance(value, bool) and train.switch:
+            word = train.switch[not value]
+            return [word.format_map({"name": name})] if word else []
+        return [part.format_map({"name": name, "value": flag_text(value)}) for part in train.flag]
+
+    def _variables(self, order: Order, given: Given, output: Path) -> dict[str, str]:
+        """What a run's environment says of it."""
+        told = {"CIRCLE_COMMIT": order.commit}
+        if self.target.flags.style == "environment":
+            told |= {name: flag_text(value) for name, value in self._settings(order, given, output).items()}
+        return told
+
+    def _settings(self, order: Order, given: Given, output: Path) -> dict[str, FlagValue]:
+        """What a run is told but on its command line: what every run is, and its flags."""
+        values = self._values(order, given, output)
+        always = {name: flag_value(text.format_map(values)) for name, text in self.target.train.settings.items()}
+        return always | dict(order.flags)
+
+    def _values(self, order: Order, given: Given, output: Path) -> dict[str, str]:
+        return {
+            "python": self._interpreter.program,
             "preset": self.preset,
             "train_tokens": str(order.train_tokens),
+            "length": str(order.train_tokens),
             "seed": str(order.seed),
             "data": str(given.folder),
             "output": str(output),
         }
-        command = [part.format_map(values) for part in train.command]
-        for name, value in order.flags:
-            command += [part.format_map({"name": name, "value": flag_text(value)}) for part in train.flag]
-        return [*command, *(train.timing if order.stage == "timing" else ())]
+
+    @property
+    def _declares(self) -> bool:
+        return self.target.flags.style in IN_A_FILE
 
     def _measured(self, order: Order, given: Given, tree: Snapshot, ended: Ended) -> Run:
         output = self._output(order)
@@ -251,7 +284,7 @@ class LocalLaboratory:
             try:
                 _refuse_changes(tree, given)
                 refuse_links(output)
-                report = read_report(output, self.target.metric)
+                report = read_report(output, self.target.metric, output.with_suffix(".log"))
                 measured = self._evaluated(order, tree.folder, output, report)
             except ReportMissing as missing:
                 status, error = "crashed", str(missing)
@@ -303,6 +336,7 @@ class LocalLaboratory:
             base_tree=self._trees.of(self.base).folder,
             data=self._data.prepared,
             secret=self._secret,
+            interpreter=self._interpreter,
             sandbox=self.sandbox,
             processes=self.processes,
             environment=self._environment,
@@ -315,6 +349,10 @@ class LocalLaboratory:
         with contextlib.suppress(FileExistsError), file.open("x", encoding="ascii") as made:
             made.write(secrets.token_hex(16))
         return file.read_text(encoding="ascii")
+
+    @cached_property
+    def _interpreter(self) -> Interpreter:
+        return interpreter(self.home.parent, self.target.train.python)
 
     @cached_property
     def _scale(self) -> Preset:
@@ -333,6 +371,7 @@ class LocalLaboratory:
             home=self.home / "data",
             folder=self.folder / "served",
             trees=self._trees,
+            interpreter=self._interpreter,
             sandbox=self.sandbox,
             processes=self.processes,
             environment=self._environment,

@@ -1,88 +1,28 @@
-"""What a finished run left behind: its own report, and the trusted evaluation that counts."""
+"""The trusted evaluation of what a finished run left behind: the number that counts."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
 import stat
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from agents.errors import LaboratoryError
-from agents.laboratory.diagnosis import read_diagnosis
+from agents.laboratory.interpreter import Interpreter
 from agents.laboratory.process import Processes
+from agents.laboratory.reports import ReportMissing, newest, part_of
 from agents.laboratory.sandbox import Sandbox
 from agents.ports import Order
-from agents.records import Diagnosis, Split, digest
-from agents.settings import Metric, Preset, Target
-
-_MOST_BYTES = 16_000_000
-
-
-class ReportMissing(Exception):
-    """A run ended well but did not leave the report that circle.toml promises."""
+from agents.records import Split, digest
+from agents.settings import Preset, Target
 
 
 class ModelRefused(Exception):
     """A run is not measured: its model looks ahead, keeps state or gives no distribution, or it left a trap."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """A run's own words about itself: shown, compared between equal runs, never a verdict's number."""
-
-    value: float
-    history: tuple[float, ...]
-    configs: dict[str, Any]
-    diagnosis: Diagnosis | None
-    weights_sha256: str | None
-
-
-def read_report(output: Path, metric: Metric) -> Report:
-    """Read the run's metrics file and hash its weights; raise ReportMissing with a sentence if it can't be."""
-    file = newest(output, metric.file)
-    try:
-        document = _document(file)
-        value = float(part_of(document, metric.value))
-        history = tuple(float(number) for number in part_of(document, metric.history)) if metric.history else ()
-        configs = dict(part_of(document, metric.configs)) if metric.configs else {}
-        _check_plain(history, configs)
-    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise ReportMissing(f"the metrics file {file.name} cannot be used: {error}") from error
-    if not math.isfinite(value):
-        raise ReportMissing(f"the metrics file {file.name} gives {metric.name} as {value}")
-    kept = {key: item for key, item in configs.items() if key not in metric.volatile}
-    weights = sha256_of(newest(output, metric.weights)) if metric.weights else None
-    diagnosis = read_diagnosis(document, metric.diagnosis) if metric.diagnosis else None
-    return Report(value=value, history=history, configs=kept, diagnosis=diagnosis, weights_sha256=weights)
-
-
-def _document(file: Path) -> Any:
-    """Read a metrics file; raise ValueError where two readers could take it for two different ones."""
-    if file.stat().st_size > _MOST_BYTES:
-        raise ValueError(f"it is larger than {_MOST_BYTES // 10**6} MB")
-    return json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_once)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in document:
-            raise ValueError(f"it gives {name} twice")
-        document[name] = value
-    return document
-
-
-def _check_plain(history: tuple[float, ...], configs: dict[str, Any]) -> None:
-    """Raise ValueError if what is kept of a report cannot be written down and read again."""
-    if not all(map(math.isfinite, history)):
-        raise ValueError("its history holds what is not a finite number")
-    json.dumps(configs, allow_nan=False, ensure_ascii=False).encode()
 
 
 def refuse_links(output: Path) -> None:
@@ -97,29 +37,6 @@ def refuse_links(output: Path) -> None:
             plain_file = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
             if not plain_file and not stat.S_ISDIR(status.st_mode):
                 raise ModelRefused(f"the run left a link or a special file, {path.relative_to(output)}")
-
-
-def part_of(document: Any, dotted: str) -> Any:
-    """Return a field of nested mappings by its dotted name; raise KeyError that names it."""
-    for part in dotted.split("."):
-        if not isinstance(document, Mapping) or part not in document:
-            raise KeyError(dotted)
-        document = document[part]
-    return document
-
-
-def sha256_of(file: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def newest(output: Path, pattern: str) -> Path:
-    """Return the file of a run whose name is the last of those that match; raise ReportMissing if there is none."""
-    files = sorted(path for path in output.glob(pattern) if path.is_file() and not path.is_symlink())
-    if not files:
-        raise ReportMissing(f"no file {pattern} was written")
-    return files[-1]
 
 
 @dataclass(frozen=True)
@@ -146,6 +63,7 @@ class Evaluator:
     sandbox: Sandbox
     processes: Processes
     environment: dict[str, str]
+    interpreter: Interpreter = Interpreter()
 
     def evaluate(self, order: Order, tree: Path, output: Path) -> Measured:
         """Return the metric of an order's run on each split that it asks for.
@@ -183,11 +101,12 @@ class Evaluator:
         return int(digest([self.secret, seed])[:16], 16)
 
     def _command(self, output: Path, split: Split) -> float:
-        values = {"python": sys.executable, "output": str(output), "split": split, "data": str(self.data)}
+        program = self.interpreter.program
+        values = {"python": program, "output": str(output), "split": split, "data": str(self.data)}
         command = self.sandbox.wrap(
             [part.format_map(values) for part in self.target.evaluation.command],
             cwd=self.base_tree,
-            readable=[self.base_tree, output, *([self.data] if self.data.exists() else [])],
+            readable=[self.base_tree, output, *self.interpreter.folders, *([self.data] if self.data.exists() else [])],
             environment=self.environment,
             limits=self.target.limits,
         )

@@ -11,9 +11,11 @@ import itertools
 import shutil
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agents.errors import LaboratoryError
 from agents.laboratory.snapshot import Snapshot
 from agents.ports import Workspace
 from agents.settings import Target
@@ -35,8 +37,17 @@ class Trees:
         with self._lock:
             tree = self._known.get(commit)
             if tree is None or tree.changed():
-                tree = self._known[commit] = self._write(commit)
+                tree = self._known[commit] = self._write(commit, commit[:12])
             return tree
+
+    def own(self, commit: str, run: str, file: str, rewritten: Callable[[str], str]) -> Snapshot:
+        """Return the tree of one run, in which a file is as `rewritten` makes it of the commit's."""
+        with self._lock:
+            return self._write(commit, f"{commit[:12]}-{run}", lambda tree: _rewrite(tree / file, rewritten))
+
+    def remove_own(self, tree: Snapshot) -> None:
+        """Remove the tree of a run that has been measured."""
+        shutil.rmtree(tree.folder, ignore_errors=True)
 
     def remove(self) -> None:
         """Remove all of them."""
@@ -44,7 +55,7 @@ class Trees:
             self._known.clear()
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _write(self, commit: str) -> Snapshot:
+    def _write(self, commit: str, name: str, finish: Callable[[Path], None] | None = None) -> Snapshot:
         """Put a commit's tree in its place; one that is there stays, for a run may be at work in it.
 
         If it was changed, it keeps its place, and the tree has another.
@@ -53,11 +64,21 @@ class Trees:
         with tempfile.TemporaryDirectory(prefix=".", dir=self.folder) as scratch:
             written = Path(scratch) / "tree"
             self.workspace.restore(commit, self.base, self.target.editable, written)
+            if finish:
+                finish(written)
             files = Snapshot.of(written).files
             for number in itertools.count(1):
-                tree = Snapshot(self.folder / f"{number}-{commit[:12]}", files)
+                tree = Snapshot(self.folder / f"{number}-{name}", files)
                 if not tree.folder.exists():
                     written.rename(tree.folder)
                 if not tree.changed():
                     return tree
         raise AssertionError("there is always another number")
+
+
+def _rewrite(file: Path, rewritten: Callable[[str], str]) -> None:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LaboratoryError(f"The flags cannot be set in {file.name}, where they are declared: {error}.") from error
+    file.write_text(rewritten(text), encoding="utf-8")

@@ -10,10 +10,10 @@ from agents.diagnosis import sentences
 from agents.errors import Halted
 from agents.nodes.implementer import attempts_left
 from agents.nodes.planner import story
-from agents.nodes.timing import MEMORY_LIMIT
 from agents.ports import Context
 from agents.records import Analysis, Baseline, Experiment, Run, Verdict, Version
 from agents.report import documents
+from agents.settings import Target
 from agents.skills import question
 from agents.state import State, amended, baseline_of, current
 from agents.statistics import Evidence, gain, judge
@@ -25,7 +25,7 @@ def analyzer(state: State, runtime: Runtime[Context]) -> State:
     """Put the verdict into the version, and the version's results into the paper."""
     context, version, floor = runtime.context, current(state), baseline_of(state)
     assert floor is not None
-    verdict = decide(version, floor)
+    verdict = decide(version, floor, context.target)
     if version.experiment:
         verdict = verdict.model_copy(update={"diagnosis": sentences(floor, version.experiment)})
     try:
@@ -51,7 +51,7 @@ def analyzer(state: State, runtime: Runtime[Context]) -> State:
     return documents.written({**state, "versions": versions}, context, f"Record the verdict on version {version.n}")
 
 
-def decide(version: Version, floor: Baseline) -> Verdict:
+def decide(version: Version, floor: Baseline, target: Target) -> Verdict:
     """Return the verdict that the measurements of a version give."""
     if version.review is not None and not version.review.passed:
         critical = [issue.issue for issue in version.review.issues if issue.severity == "CRITICAL"]
@@ -63,7 +63,7 @@ def decide(version: Version, floor: Baseline) -> Verdict:
             quantity="critical issues",
             value=float(len(critical)),
         )
-    verdict = judge(_evidence(version, floor))
+    verdict = judge(_evidence(version, floor, target))
     if verdict.row == 1 and version.regression and version.regression.failure:
         return verdict.model_copy(update={"finding": version.regression.reason})
     if version.experiment and version.experiment.ended == "dropped":
@@ -74,7 +74,7 @@ def decide(version: Version, floor: Baseline) -> Verdict:
     return verdict
 
 
-def _evidence(version: Version, floor: Baseline) -> Evidence:
+def _evidence(version: Version, floor: Baseline, target: Target) -> Evidence:
     experiment, regression = version.experiment, version.regression
     failure = regression.failure if regression else None
     evidence = Evidence(
@@ -102,7 +102,8 @@ def _evidence(version: Version, floor: Baseline) -> Evidence:
         visible_effect=experiment.visible_effect,
         speed_ratio=experiment.speed_ratio,
         memory_ratio=experiment.memory_ratio,
-        memory_limit=MEMORY_LIMIT,
+        memory_limit=target.guards.memory_ratio,
+        time_limit=target.time_limit,
         equal_time_effect=experiment.equal_time_effect,
         kappa=experiment.kappa,
         retrained=experiment.retrained,

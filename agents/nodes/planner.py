@@ -49,6 +49,14 @@ def story(version: Version) -> dict[str, object]:
         "review": version.review.model_dump(mode="json") if version.review else None,
         "approval": version.approval.model_dump(mode="json") if version.approval else None,
         "regression": version.regression.model_dump(mode="json", exclude={"log"}) if version.regression else None,
+        "gain": _gain(version),
         "verdict": version.verdict.model_dump(mode="json") if version.verdict else None,
         "revision": version.revision.model_dump(mode="json") if version.revision else None,
     }
+
+
+def _gain(version: Version) -> float | None:
+    """The mean gain on the visible split, at equal time where that is known: no word of the hidden one."""
+    experiment = version.experiment
+    effect = experiment and (experiment.equal_time_effect or experiment.visible_effect)
+    return effect.mean if effect else None

@@ -27,7 +27,6 @@ from agents.statistics import (
 )
 
 STRETCH = 1.25
-MEMORY_LIMIT = 2.0
 UNSEEN = 1.05
 """Whole runs that cost so many times what their steps explain are timed whole: work may hide between the steps."""
 
@@ -98,22 +97,30 @@ def _memory(runs: Sequence[Run]) -> float:
 
 
 def _price(trial: Trial) -> Ending | None:
-    """Estimate the gain at equal time from what more compute would have bought the baseline."""
+    """Hold the gain against its cost: at equal time, or within the target's bounds of time and memory."""
     effect, speed = trial.visible_effect, trial.speed
     assert effect is not None and speed is not None
-    trial.timed = effect
-    if speed.low > 1 or speed.mean > FREE_SLOWDOWN:
-        batch = trial.floor.runs[: SCREEN[0].n]
-        runs = _stretched(trial, batch, STRETCH)
-        if runs is None:
-            return "budget"
-        trial.kappa = kappa(_visible(batch), _visible(runs), trial.floor.direction, STRETCH)
-        trial.timed = equal_time(effect, speed, trial.kappa, kappa_margin(trial.noise_floor, len(batch), STRETCH))
-        if trial.timed and near_zero(trial.timed, len(trial.gains["screen"])) and retrain(trial):
+    target = trial.context.target
+    if target.time_limit is None:
+        trial.timed = effect
+        if (speed.low > 1 or speed.mean > FREE_SLOWDOWN) and not _estimate(trial, effect, speed):
             return "budget"
     slow = trial.timed is not None and trial.timed.high < 0
-    large = trial.memory is not None and trial.memory > MEMORY_LIMIT
+    slow = slow or (target.time_limit is not None and speed.low > target.time_limit)
+    large = trial.memory is not None and trial.memory > target.guards.memory_ratio
     return "too costly" if effect.low > 0 and (slow or large) else None
+
+
+def _estimate(trial: Trial, effect: Interval, speed: Interval) -> bool:
+    """Put what is left of a gain beside what more training would have bought; False where the budget has no room."""
+    batch = trial.floor.runs[: SCREEN[0].n]
+    runs = _stretched(trial, batch, STRETCH)
+    if runs is None:
+        return False
+    trial.kappa = kappa(_visible(batch), _visible(runs), trial.floor.direction, STRETCH)
+    trial.timed = equal_time(effect, speed, trial.kappa, kappa_margin(trial.noise_floor, len(batch), STRETCH))
+    doubtful = trial.timed is not None and near_zero(trial.timed, len(trial.gains["screen"]))
+    return not (doubtful and retrain(trial))
 
 
 def _stretched(trial: Trial, batch: Sequence[Run], stretch: float) -> list[Run] | None:
@@ -125,7 +132,8 @@ def _stretched(trial: Trial, batch: Sequence[Run], stretch: float) -> list[Run] 
 
 def retrain(trial: Trial) -> Ending | None:
     """Hold a slower version against a baseline that trains as long on the clock: where in doubt, and before a win."""
-    if trial.retrained or trial.speed is None or trial.speed.mean <= FREE_SLOWDOWN:
+    bounded = trial.context.target.time_limit is not None
+    if bounded or trial.retrained or trial.speed is None or trial.speed.mean <= FREE_SLOWDOWN:
         return None
     experiments = [run for run in trial.runs if run.stage == "screen"]
     runs = _stretched(trial, experiments, trial.speed.mean)

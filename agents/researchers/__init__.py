@@ -1,7 +1,7 @@
 """Who answers the skills' questions.
 
-`claude` (a model, by the Messages API), `catalogue` (no model), `catalogue:FOLDER` (a person's own), `scripted:FILE`,
-or `none` (for a person's own diff).
+`claude` (a model, by the Messages API), `catalogue` (no model), `catalogue:FOLDER` (a person's own), `search` (values of
+flags, by Optuna), `scripted:FILE`, or `none` (for a person's own diff).
 """
 
 from __future__ import annotations
@@ -14,16 +14,20 @@ from agents.ports import Researcher
 
 if TYPE_CHECKING:
     from agents.researchers.claude import World
-    from agents.settings import Model
+    from agents.settings import Model, Target
 
-NAMES = ("claude", "catalogue", "catalogue:FOLDER", "scripted:FILE", "none")
+NAMES = ("claude", "catalogue", "catalogue:FOLDER", "search", "scripted:FILE", "none")
 
 
-def default_name() -> str:
-    """Return who answers if nobody says: claude where the environment names a key or a server, else the catalogue."""
+def default_name(target: Target) -> str:
+    """Return who answers if nobody says.
+
+    It is claude where the environment names a key or a server, else a search where the target says where to search,
+    else the catalogue, whose ideas are for Circle's own trainer.
+    """
     from agents.researchers.claude.server import has_access
 
-    return "claude" if has_access() else "catalogue"
+    return "claude" if has_access() else "search" if target.search else "catalogue"
 
 
 def check_model(name: str, model: Model, *, limited: bool) -> None:
@@ -41,8 +45,8 @@ def check_model(name: str, model: Model, *, limited: bool) -> None:
     price_of(model, address(), limited=limited)
 
 
-def open_researcher(name: str, answered: int = 0, world: World | None = None) -> Researcher:
-    """Return the researcher of that name; a script goes on after the replies that it has given already.
+def open_researcher(name: str, target: Target, answered: int = 0, world: World | None = None) -> Researcher:
+    """Return the researcher of that name, for a target; a script goes on after the replies that it has given already.
 
     A model can be asked once it has a `world`, which is a session's.
 
@@ -58,6 +62,10 @@ def open_researcher(name: str, answered: int = 0, world: World | None = None) ->
         from agents.researchers.catalogue import IDEAS, Catalogue
 
         return Catalogue(Path(place).absolute() if place else IDEAS)
+    if name == "search":
+        from agents.researchers.search import Search
+
+        return Search(target)
     if kind == "scripted" and place:
         from agents.researchers.scripted import Scripted
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from agents.declarations import NOT_LITERAL, Binding, bindings, declared, fields, literal
+from agents.errors import TargetError
 from agents.records import Flag, Issue, Plan, Severity
 from agents.review.paths import critical
 from agents.review.sources import Source
+from agents.settings import Flags
 
-_NOT_LITERAL = object()
 _DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -50,10 +52,10 @@ def declaration_issues(
     flags = plan_flags(plan)
     for name, flag in flags.items():
         if name not in new:
-            what = f"The plan's flag {name} is not a field of {dataclass}."
+            what = f"The plan's flag {name} is not {f'a field of {dataclass}' if dataclass else 'declared'}."
             yield critical(config.path, what, f"Declare `{name}: <type> = {flag.default!r}`.")
             continue
-        yield from _default_issues(config, new[name], flag, name in old)
+        yield from _default_issues(config, new[name], flag, name in old, dataclass)
         if name not in (reads if name in old else new_reads):
             yield critical(config.path, f"The flag {name} is never read: it is dead.", "Read it.", new[name].lineno)
     for name in new.keys() - old.keys() - flags.keys():
@@ -62,20 +64,19 @@ def declaration_issues(
     yield from _setting_issues(config, old, new)
 
 
-def fields(tree: ast.Module, dataclass: str) -> dict[str, ast.AnnAssign | ast.Assign]:
-    """The last binding of each field in the body of a dataclass: the one that counts."""
-    bodies = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == dataclass]
-    return bindings(bodies[-1]) if bodies else {}
-
-
-def bindings(body: list[ast.stmt]) -> dict[str, ast.AnnAssign | ast.Assign]:
-    """The last plain assignment to each name in a block."""
-    found: dict[str, ast.AnnAssign | ast.Assign] = {}
-    for statement in body:
-        if isinstance(statement, ast.AnnAssign | ast.Assign):
-            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-            found |= {target.id: statement for target in targets if isinstance(target, ast.Name)}
-    return found
+def undeclared_issues(text: str, flags: Flags, plan: Plan) -> Iterator[Issue]:
+    """The plan's flags that a YAML file does not have, or has with another value than the plan's default."""
+    try:
+        found = declared(text, flags)
+    except TargetError as error:
+        yield critical(flags.file, str(error), "Correct it.")
+        return
+    for name, flag in plan_flags(plan).items():
+        if name not in found:
+            yield critical(flags.file, f"The plan's flag {name} is not declared.", f"Add it as {flag.default!r}.")
+        elif not same(found[name], flag.default):
+            what = f"{name} is declared as {found[name]!r}, but the plan's default is {flag.default!r}."
+            yield critical(flags.file, what, "Make the two the same value, which leaves the baseline alone.")
 
 
 def same(a: object, b: object) -> bool:
@@ -83,22 +84,11 @@ def same(a: object, b: object) -> bool:
     return isinstance(a, bool) == isinstance(b, bool) and a == b
 
 
-def _default(value: ast.expr | None) -> object:
-    """The literal default in `= 1`, `= field(default=1)` or `= setting(1, "about")`."""
-    if isinstance(value, ast.Call):
-        named = [keyword.value for keyword in value.keywords if keyword.arg == "default"]
-        value = next(iter((*named, *value.args)), None)
-    try:
-        return ast.literal_eval(value) if value is not None else _NOT_LITERAL
-    except ValueError:
-        return _NOT_LITERAL
-
-
-def _default_issues(config: Source, field: ast.AnnAssign | ast.Assign, flag: Flag, existed: bool) -> Iterator[Issue]:
-    declared, line = _default(field.value), field.lineno
-    if isinstance(field, ast.Assign):
+def _default_issues(config: Source, field: Binding, flag: Flag, existed: bool, dataclass: str) -> Iterator[Issue]:
+    declared, line = literal(field.value), field.lineno
+    if isinstance(field, ast.Assign) and dataclass:
         yield critical(config.path, f"The flag {flag.name} has no type, so it is no field.", "Annotate it.", line)
-    if declared is _NOT_LITERAL:
+    if declared is NOT_LITERAL:
         what = f"The default of {flag.name} is not a literal, so it cannot be compared with the plan's."
         severity: Severity = "WARNING" if existed else "CRITICAL"
         yield Issue(severity=severity, file=config.path, line=line, issue=what, fix="Write the value itself.")
@@ -118,20 +108,18 @@ def _overrides(tree: ast.Module, name: str) -> list[object]:
         elif isinstance(node, ast.Dict):
             pairs = zip(node.keys, node.values, strict=True)
             values += [value for key, value in pairs if isinstance(key, ast.Constant) and key.value == name]
-    return [_default(value) for value in values]
+    return [literal(value) for value in values]
 
 
-def _setting_issues(
-    config: Source, old: dict[str, ast.AnnAssign | ast.Assign], new: dict[str, ast.AnnAssign | ast.Assign]
-) -> Iterator[Issue]:
+def _setting_issues(config: Source, old: dict[str, Binding], new: dict[str, Binding]) -> Iterator[Issue]:
     for name, before in old.items():
         after = new.get(name)
         if after is None:
             yield critical(config.path, f"The setting {name} is gone.", "Keep it.")
-        elif _default(before.value) is _NOT_LITERAL or _default(after.value) is _NOT_LITERAL:
+        elif literal(before.value) is NOT_LITERAL or literal(after.value) is NOT_LITERAL:
             if not _equal(before.value, after.value):
                 yield critical(config.path, f"The default of {name} changed.", "Restore it.", after.lineno)
-        elif not same(_default(before.value), _default(after.value)):
+        elif not same(literal(before.value), literal(after.value)):
             yield critical(
                 config.path,
                 f"The default of {name} changed, for the baseline too.",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agents.laboratory.diagnosis import MOST_NAMES, MOST_POINTS, read_diagnosis
-from agents.laboratory.measurement import read_report
+from agents.laboratory.reports import read_report
 from agents.settings import Metric
 
 GOOD: dict[str, Any] = {

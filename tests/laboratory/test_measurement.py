@@ -13,7 +13,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from agents.errors import TargetError
-from agents.laboratory.measurement import Evaluator, ModelRefused, ReportMissing
+from agents.laboratory.measurement import Evaluator, ModelRefused
+from agents.laboratory.reports import ReportMissing
 from agents.laboratory.process import Processes
 from agents.laboratory.sandbox import choose
 from agents.ports import Order

@@ -11,7 +11,10 @@ from agents.errors import ReplyRefused, UsageError
 from agents.ports import Question
 from agents.records import Analysis, Revision
 from agents.researchers import open_researcher
-from tests.commands import analysis, revision
+from agents.settings import load_target
+from tests.commands import TARGETS, analysis, revision
+
+TARGET = load_target(TARGETS / "plain")
 
 
 def question(skill: str) -> Question:
@@ -23,9 +26,9 @@ def test_replies_come_in_order_and_go_on_where_they_stopped(tmp_path: Path) -> N
     file = tmp_path / "script.json"
     replies = [{"skill": skill, "reply": reply} for skill, reply in (analysis("One."), revision("Two."))]
     file.write_text(json.dumps({"replies": replies}))
-    first = open_researcher(f"scripted:{file}")
+    first = open_researcher(f"scripted:{file}", TARGET)
     assert first.ask(question("experiment-analyzer"), Analysis).reason == "One."
-    resumed = open_researcher(f"scripted:{file}", answered=1)
+    resumed = open_researcher(f"scripted:{file}", TARGET, answered=1)
     assert resumed.ask(question("idea-revisor"), Revision).change == "Two."
     with pytest.raises(ReplyRefused, match="no reply left"):
         resumed.ask(question("idea-revisor"), Revision)
@@ -37,7 +40,7 @@ def test_a_reply_of_another_type_is_refused_with_the_field(tmp_path: Path) -> No
     file = tmp_path / "script.json"
     file.write_text(json.dumps({"replies": [{"skill": "experiment-analyzer", "reply": {"reson": "typo"}}]}))
     with pytest.raises(ReplyRefused, match="reason"):
-        open_researcher(f"scripted:{file}").ask(question("experiment-analyzer"), Analysis)
+        open_researcher(f"scripted:{file}", TARGET).ask(question("experiment-analyzer"), Analysis)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"replies": 1}', '{"replies": [{"skill": "x"}]}'])
@@ -45,4 +48,4 @@ def test_a_file_that_is_no_script_is_told_in_a_sentence(tmp_path: Path, text: st
     file = tmp_path / "script.json"
     file.write_text(text)
     with pytest.raises(UsageError):
-        open_researcher(f"scripted:{file}")
+        open_researcher(f"scripted:{file}", TARGET)
