@@ -31,6 +31,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "import": reading.import_session,
     "merge": deciding.merge,
     "ideas": reading.list_ideas,
+    "init": preparing.init,
     "baseline": preparing.baseline,
     "skills": preparing.skills,
     "doctor": preparing.doctor,

@@ -83,6 +83,9 @@ class Display:
         if forecast.warning:
             self._say("budget", forecast.warning)
 
+    def _on_trying(self, script: str, length: int) -> None:
+        self._say("trying", f"{script} with a length of {length}")
+
     def _on_preparing_data(self) -> None:
         self._say("data", "being prepared from the base commit")
 

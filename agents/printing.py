@@ -12,8 +12,31 @@ from agents.plain_text import excerpt, plain
 if TYPE_CHECKING:
     from agents.family import Step
     from agents.replay import Walked
+    from agents.scout.initialise import Found
 
 _STATE_LINES = 16
+
+
+def print_found(found: Found) -> None:
+    """Print what `circle init` found: where the metric is, what two short runs gave, and what comes next."""
+    target, (one, other, *_) = found.target, found.runs
+    metric = target.metric
+    place = f"what is printed, as {metric.pattern}" if metric.pattern else f"{metric.value} of {metric.file}"
+    print(
+        f"metric    {metric.name}, from {plain(place)}; {'lower' if metric.direction == 'min' else 'higher'} is better"
+    )
+    for run in (one, other):
+        print(f"run       seed {run.seed}: {metric.name} {run.visible}, {run.train_seconds:.1f} s")
+    print("repeated  the first seed gives the same again, bit for bit")
+    if target.evaluation.self_reported:
+        print("evaluator none: the metric is self-reported, and every report will say so ([evaluation] mends that)")
+    if target.search:
+        print(f"search    {', '.join(target.search)}: circle start tries values of them")
+    if found.written:
+        print("written   circle.toml: read it, then git add circle.toml && git commit -m 'How Circle trains this'")
+    else:
+        print("checked   the circle.toml that was there; it is as it was")
+    print("next      circle judge --null says how noisy the metric is; circle judge --flags '--name value' judges one")
 
 
 def print_session(shown: dict[str, Any]) -> None:

@@ -38,6 +38,7 @@ class Data(_Table):
     what a run of {train_tokens} takes of {data} to the folder {output}/<seed>, and that is the run's {data}. `served`
     is the field of a JSON file there, as file:field, that says how many training tokens it holds.
     `conceal` names Python packages that hold the raw corpus, and with it the hidden split: no run sees them.
+    `folders` are data that git does not know, by their paths from the root: all of it can be read, at the same place.
     """
 
     prepare: tuple[str, ...] = ()
@@ -45,6 +46,7 @@ class Data(_Table):
     serve: tuple[str, ...] = ()
     served: str = ""
     conceal: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _says_what_it_serves(self) -> Data:
@@ -297,7 +299,10 @@ class Target(_Table):
         evaluation = self.evaluation
         if evaluation.model and not self.metric.weights:
             raise ValueError("evaluation.model needs metric.weights, the file that a run hands over")
-        below = (self.metric.file, self.metric.weights, self.data.open, self.data.served, evaluation.settings)
+        below = (
+            *(self.metric.file, self.metric.weights, self.data.open, self.data.served, evaluation.settings),
+            *(self.data.folders),
+        )
         for pattern in (*below, *evaluation.tokens.values()):
             if pattern.startswith("/") or ".." in pattern.split("/"):
                 raise ValueError(f"{pattern!r} is not a path below the run's or the data's folder")

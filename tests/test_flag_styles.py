@@ -1,4 +1,4 @@
-"""Flags reach a run on the command line, in variables, in a Python file or in a YAML file; nothing in the target changes."""
+"""Flags reach a run in variables, in a Python file or in a YAML file, and nothing in the target changes for it."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ _FLAGS = {
     ("text", "flags", "name", "value", "expected"),
     [
         ("rate = 0.5  # per step\n", MODULE, "rate", 0.25, "rate = 0.25  # per step\n"),
-        ("é = 'é'; rate: float = (\n    0.5\n)\nx = 1\n", MODULE, "rate", 2, "é = 'é'; rate: float = (\n    2\n)\nx = 1\n"),
+        ("é = 'é'; rate = (\n 0.5\n)\nx = 1\n", MODULE, "rate", 2, "é = 'é'; rate = (\n 2\n)\nx = 1\n"),
         ("rate = 1\nrate = 2\n", MODULE, "rate", 3, "rate = 1\nrate = 3\n"),
-        ("class Configs:\n    name: str = field(default='a')\n", FIELDS, "name", "b", "class Configs:\n    name: str = field(default='b')\n"),
+        ("class Configs:\n  n: str = field(default='a')\n", FIELDS, "n", "b", "class Configs:\n  n: str = field(default='b')\n"),
         ("a: {b: 1}\nc: yes\n", YAML, "a.b", 0.001, "a:\n  b: 0.001\nc: true\n"),
         ("a:\n  b: 1\n", YAML, "a.b", 1e-05, "a:\n  b: 1.0e-05\n"),
     ],
@@ -99,7 +99,7 @@ def target(folder: Path, style: str) -> Path:
     train = (folder / "train.py").read_text()
     start, end = train.index("def parse()"), train.index("def main()")
     train = f"{train[:start]}{train[end:]}".replace("from settings import Configs", "import settings")
-    names = "seed train_tokens output_dir rate batch intercept".split()
+    names = ["seed", "train_tokens", "output_dir", "rate", "batch", "intercept"]
     read = f"configs = __import__('types').SimpleNamespace(**{{name: getattr(settings, name) for name in {names}}})"
     read = read if style == "python" else "configs = settings.configs"
     train = train.replace("configs = parse()", read).replace("asdict(configs)", "vars(configs)")

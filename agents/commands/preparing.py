@@ -1,10 +1,10 @@
-"""What a session stands on: `circle baseline`, `skills`, `doctor` and `mcp`."""
+"""What a session stands on: `circle init`, `baseline`, `skills`, `doctor` and `mcp`."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +12,7 @@ from agents.commands.following import display
 from agents.errors import CircleError, UsageError
 from agents.options import (
     JsonOption,
+    SandboxOption,
     TargetOption,
     home,
     root,
@@ -49,6 +50,25 @@ def baseline(
         )
     if shown["imported"]:
         print_imported(shown["imported"], shown["imported_summary"])
+
+
+def init(
+    path: Annotated[Path | None, typer.Argument(help="The training repo (default: the current one).")] = None,
+    script: Annotated[str, typer.Option(metavar="FILE", help="The script that trains, if another is found.")] = "",
+    metric: Annotated[str, typer.Option(metavar="NAME", help="The metric, if another is found.")] = "",
+    direction: Annotated[Literal["min", "max"] | None, typer.Option(help="Which way the metric is better.")] = None,
+    no_sandbox: SandboxOption = False,
+) -> None:
+    """Write the circle.toml of a training repo after short real runs, or check the one that it has."""
+    from agents.printing import print_found
+    from agents.scout.initialise import initialise
+
+    place = root(path)
+    with display() as report:
+        found = initialise(
+            place, script=script, metric=metric, direction=direction, no_sandbox=no_sandbox, report=report
+        )
+    print_found(found)
 
 
 def skills(target: TargetOption = None) -> None:

@@ -68,9 +68,15 @@ class RunData:
 
     @cached_property
     def sha256(self) -> str:
-        """A hash over all prepared files."""
-        files = sorted(path for path in self.prepared.rglob("*") if path.is_file()) if self.prepared.is_dir() else []
-        return digest([[str(path.relative_to(self.prepared)), sha256_of(path)] for path in files])
+        """A hash over all prepared files, and over names, sizes and times of those in the target's own folders."""
+        prepared = [[str(path.relative_to(self.prepared)), sha256_of(path)] for path in _files(self.prepared)]
+        own = [
+            [str(path), status.st_size, status.st_mtime_ns]
+            for folder in self.trees.links.values()
+            for path in _files(folder)
+            if (status := path.stat())
+        ]
+        return digest([*prepared, *own])
 
     def prepare(self) -> None:
         """Have the base commit prepare the data, once; raise LaboratoryError with its last words if it cannot."""
@@ -104,7 +110,7 @@ class RunData:
         if self.target.data.serve:
             return self._served[order.train_tokens, order.seed]
         folder = self.prepared / self.target.data.open
-        return Given(self.prepared, (folder,) if folder.is_dir() else ())
+        return Given(self.prepared, (*self.trees.links.values(), *([folder] if folder.is_dir() else [])))
 
     def remove_served(self) -> None:
         """Remove what was served: it can be drawn again."""
@@ -148,7 +154,7 @@ class RunData:
             self.sandbox.wrap(
                 [word.format_map(filled) for word in words],
                 cwd=tree,
-                readable=[tree, *readable, *self.interpreter.folders],
+                readable=[tree, *readable, *self.interpreter.folders, *self.trees.links.values()],
                 writable=[scratch],
                 environment=self.environment,
                 limits=self.target.limits,
@@ -163,3 +169,15 @@ class RunData:
         if ended.returncode != 0:
             why = ended.exceeded or (plain(ended.tail[-1]) if ended.tail else f"exit code {ended.returncode}")
             raise LaboratoryError(f"The data could not be {done}: {why}")
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+
+
+def linked(root: Path, names: Sequence[str]) -> dict[str, Path]:
+    """Return the target's own folders of data by their paths in it; raise LaboratoryError if one is not there."""
+    links = {name: root / name for name in names}
+    if missing := next((name for name, place in links.items() if not place.is_dir()), None):
+        raise LaboratoryError(f"circle.toml names {missing} in data.folders, but there is no such folder in {root}.")
+    return links

@@ -15,7 +15,7 @@ _ASK = "import json, sys; print(json.dumps([sys.version, sys.prefix, sys.base_pr
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A program, the folders that it must be able to read, and its version: of the latter two what isn't Circle's own."""
+    """A program; the folders that it must be able to read, and its version, where it is not Circle's own."""
 
     program: str = sys.executable
     folders: tuple[Path, ...] = ()

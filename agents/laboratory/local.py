@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 from agents.declarations import rewritten
 from agents.errors import Interrupted, LaboratoryError
 from agents.journal import Journal
-from agents.laboratory.data import Given, RunData
+from agents.laboratory.data import Given, RunData, linked
 from agents.laboratory.faults import machine_fault
 from agents.laboratory.interpreter import Interpreter, interpreter
 from agents.laboratory.machine import fingerprint
@@ -40,6 +40,16 @@ from agents.sealed import read_sealed, write_sealed
 from agents.settings import IN_A_FILE, Preset, Target, flag_value
 
 _RUNS = TypeAdapter(tuple[Run, ...])
+
+
+@dataclass(frozen=True)
+class Looked:
+    """How a run ended that could write to its code: its output, what it printed, and the first file that it changed."""
+
+    ended: Ended
+    output: Path
+    log: str
+    changed: str
 
 
 @dataclass
@@ -200,17 +210,7 @@ class LocalLaboratory:
         tree = self._tree(order, given, output)
         output.mkdir(parents=True, exist_ok=True)
         job = Job(
-            command=tuple(
-                self.sandbox.wrap(
-                    self._command(order, given, output),
-                    cwd=tree.folder,
-                    readable=[tree.folder, *given.readable, *self._interpreter.folders],
-                    writable=[output],
-                    concealed=self._concealed,
-                    environment=self._environment | self._variables(order, given, output),
-                    limits=self.target.limits,
-                )
-            ),
+            command=tuple(self._confined(order, given, output, tree.folder)),
             cwd=tree.folder,
             output=output,
             attempt=attempt,
@@ -222,6 +222,42 @@ class LocalLaboratory:
             job, lambda step, steps, loss: self.report("step", key=order.key, step=step, steps=steps, loss=loss)
         )
         return Snapshot(seen.cwd, tree.files), seen.ended
+
+    def _confined(
+        self, order: Order, given: Given, output: Path, tree: Path, writable: Sequence[Path] = ()
+    ) -> list[str]:
+        """The command of a run in the sandbox: it sees its code and its data, and writes its output."""
+        return self.sandbox.wrap(
+            self._command(order, given, output),
+            cwd=tree,
+            readable=[tree, *given.readable, *self._interpreter.folders],
+            writable=[output, *writable],
+            concealed=self._concealed,
+            environment=self._environment | self._variables(order, given, output),
+            limits=self.target.limits,
+        )
+
+    def look(self, order: Order, folder: Path, timeout_seconds: float) -> Looked:
+        """Run an order on a copy of its code that it can write to, so that what it writes there is seen.
+
+        `folder`, which is made, gets the copy and the run's output and log.
+        """
+        self._data.prepare()
+        self._data.serve([order])
+        given, code, output, log = self._data.of(order), folder / "code", folder / "output", folder / "log.txt"
+        output.mkdir(parents=True)
+        shutil.copytree(self._tree(order, given, output).folder, code, symlinks=True)
+        before = Snapshot.of(code)
+        ended = self.processes.watch(
+            self._confined(order, given, output, code, writable=[code]),
+            cwd=code,
+            log=log,
+            timeout_seconds=timeout_seconds,
+            environment=os.environ,
+            limits=self.target.limits,
+            folder=output,
+        )
+        return Looked(ended, output, log.read_text(encoding="utf-8", errors="replace"), before.changed())
 
     def _output(self, order: Order) -> Path:
         return self.folder / "runs" / order.key
@@ -340,6 +376,7 @@ class LocalLaboratory:
             sandbox=self.sandbox,
             processes=self.processes,
             environment=self._environment,
+            folders=tuple(self._trees.links.values()),
         )
 
     @cached_property
@@ -360,7 +397,8 @@ class LocalLaboratory:
 
     @cached_property
     def _trees(self) -> Trees:
-        return Trees(self.workspace, self.target, self.base, self.folder / "trees")
+        links = linked(self.home.parent, self.target.data.folders)
+        return Trees(self.workspace, self.target, self.base, self.folder / "trees", links)
 
     @cached_property
     def _data(self) -> RunData:

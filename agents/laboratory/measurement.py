@@ -63,7 +63,8 @@ class Evaluator:
     sandbox: Sandbox
     processes: Processes
     environment: dict[str, str]
-    interpreter: Interpreter = Interpreter()
+    interpreter: Interpreter = field(default_factory=Interpreter)
+    folders: tuple[Path, ...] = ()
 
     def evaluate(self, order: Order, tree: Path, output: Path) -> Measured:
         """Return the metric of an order's run on each split that it asks for.
@@ -103,10 +104,11 @@ class Evaluator:
     def _command(self, output: Path, split: Split) -> float:
         program = self.interpreter.program
         values = {"python": program, "output": str(output), "split": split, "data": str(self.data)}
+        data = [self.data] if self.data.exists() else []
         command = self.sandbox.wrap(
             [part.format_map(values) for part in self.target.evaluation.command],
             cwd=self.base_tree,
-            readable=[self.base_tree, output, *self.interpreter.folders, *([self.data] if self.data.exists() else [])],
+            readable=[self.base_tree, output, *self.interpreter.folders, *self.folders, *data],
             environment=self.environment,
             limits=self.target.limits,
         )

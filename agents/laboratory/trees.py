@@ -11,7 +11,7 @@ import itertools
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,12 +23,16 @@ from agents.settings import Target
 
 @dataclass
 class Trees:
-    """The trees of one session's commits, each written once below `folder`, and anew if it was changed."""
+    """The trees of one session's commits, each written once below `folder`, and anew if it was changed.
+
+    `links` are folders of data that git does not know, by their paths in a tree.
+    """
 
     workspace: Workspace
     target: Target
     base: str
     folder: Path
+    links: Mapping[str, Path] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _known: dict[str, Snapshot] = field(default_factory=dict)
 
@@ -64,6 +68,9 @@ class Trees:
         with tempfile.TemporaryDirectory(prefix=".", dir=self.folder) as scratch:
             written = Path(scratch) / "tree"
             self.workspace.restore(commit, self.base, self.target.editable, written)
+            for name, place in self.links.items():
+                (written / name).parent.mkdir(parents=True, exist_ok=True)
+                (written / name).symlink_to(place, target_is_directory=True)
             if finish:
                 finish(written)
             files = Snapshot.of(written).files

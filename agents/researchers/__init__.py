@@ -1,7 +1,7 @@
 """Who answers the skills' questions.
 
-`claude` (a model, by the Messages API), `catalogue` (no model), `catalogue:FOLDER` (a person's own), `search` (values of
-flags, by Optuna), `scripted:FILE`, or `none` (for a person's own diff).
+`claude` (a model, by the Messages API), `catalogue` (no model), `catalogue:FOLDER` (a person's own), `search` (values
+of flags, by Optuna), `scripted:FILE`, or `none` (for a person's own diff).
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 
 from agents.errors import TargetError
 from agents.laboratory.measurement import Evaluator, ModelRefused
-from agents.laboratory.reports import ReportMissing
 from agents.laboratory.process import Processes
+from agents.laboratory.reports import ReportMissing
 from agents.laboratory.sandbox import choose
 from agents.ports import Order
 from agents.settings import parse_target
