@@ -83,6 +83,9 @@ class Display:
         if forecast.warning:
             self._say("budget", forecast.warning)
 
+    def _on_tracking(self, text: str) -> None:
+        self._say("tracking", text)
+
     def _on_trying(self, script: str, length: int) -> None:
         self._say("trying", f"{script} with a length of {length}")
 

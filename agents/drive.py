@@ -68,10 +68,12 @@ def drive(opened: Opened, report: Reporter = silent, answer: Approval | str | No
         CircleError: what went wrong, in a sentence; the session is resumable.
     """
     name = opened.session.id
-    with _locked(opened), _stopped_by_signals(opened), _turn(opened):
+    from agents.tracking import tracked
+
+    with _locked(opened), _stopped_by_signals(opened), _turn(opened), tracked(opened, report) as hears:
         opened.stop_file.unlink(missing_ok=True)
         try:
-            _run(opened, report, answer)
+            _run(opened, hears, answer)
             opened.summarise(opened.standing(), None)
         except Paused as paused:
             _summarise(opened, "stopped", None)

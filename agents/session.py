@@ -100,6 +100,7 @@ class Options:
     model: str | None = None
     approve_scope: tuple[str, ...] = ()
     scope_by: str = ""
+    track: str = ""
 
 
 @dataclass(frozen=True)
@@ -252,6 +253,7 @@ def start(
         model=(options.model or target.model.name) if researcher.name == "claude" else "",
         approve_scope=options.approve_scope,
         scope_by=options.scope_by,
+        track=options.track,
     )
     opened = Opened(home, session)
     versions = [_brought(opened, *brought, author)] if brought else []

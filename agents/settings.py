@@ -219,6 +219,7 @@ class Start(_Table):
     confidence: Confidence = "standard"
     scales: tuple[int, ...] = ()
     workers: int | None = Field(default=None, gt=0)
+    track: str = ""
     max_versions: int = Field(default=4, gt=0)
     max_runs: int | None = Field(default=None, gt=0)
     max_hours: float | None = Field(default=None, gt=0)

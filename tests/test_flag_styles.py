@@ -15,7 +15,7 @@ from tests.commands import TARGETS, circle, git, shown
 
 YAML = Flags(style="yaml", file="config.yaml")
 MODULE = Flags(style="python", file="settings.py", dataclass="")
-FIELDS = Flags(style="python", file="settings.py", dataclass="Configs")
+FIELDS = Flags(style="python", file="settings.py", dataclass="C")
 
 _SETTINGS = {
     "environment": """
@@ -63,8 +63,7 @@ _FLAGS = {
     [
         ("rate = 0.5  # per step\n", MODULE, "rate", 0.25, "rate = 0.25  # per step\n"),
         ("é = 'é'; rate = (\n 0.5\n)\nx = 1\n", MODULE, "rate", 2, "é = 'é'; rate = (\n 2\n)\nx = 1\n"),
-        ("class Configs:\n n: str = field(default='a')\n", FIELDS, "n", 2, "class Configs:\n n: str = field(default=2)\n"),  # noqa: E501
-        ("class Configs:\n n: str = field(default='a')\n", FIELDS, "n", 2, "class Configs:\n n: str = field(default=2)\n"),
+        ("class C:\n n: str = field(default='a')\n", FIELDS, "n", "b", "class C:\n n: str = field(default='b')\n"),
         ("a: {b: 1}\nc: yes\n", YAML, "a.b", 0.001, "a:\n  b: 0.001\nc: true\n"),
         ("a:\n  b: 1\n", YAML, "a.b", 1e-05, "a:\n  b: 1.0e-05\n"),
     ],

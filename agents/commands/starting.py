@@ -39,6 +39,7 @@ from agents.options import (
     SeedsOption,
     TargetOption,
     TokensOption,
+    TrackOption,
     TurboOption,
     VersionsOption,
     WorkersOption,
@@ -82,6 +83,7 @@ def start(
     secret: SecretOption = None,
     fresh_baseline: FreshOption = False,
     no_memory: MemoryOption = False,
+    track: TrackOption = None,
     notify: NotifyOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -113,6 +115,7 @@ def start(
         max_usd=max_usd,
         max_tokens=max_tokens,
         scope=scope_given(place, settings, approve_scope),
+        track=track,
     )
     if (patch is None) != (not flags):
         raise UsageError("--patch and --flags go together: the diff, and the flags that turn it on.")
@@ -142,6 +145,7 @@ def judge(
     no_sandbox: SandboxOption = False,
     secret: SecretOption = None,
     fresh_baseline: FreshOption = False,
+    track: TrackOption = None,
     notify: NotifyOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -159,7 +163,7 @@ def judge(
     if null:
         if patch or flags:
             raise UsageError("--null judges no diff: leave out --patch and --flags, or leave out --null.")
-        if any((title, ablation, scales, max_runs, max_hours, minimum_effect, workers, secret, fresh_baseline)):
+        if any((title, ablation, scales, max_runs, max_hours, minimum_effect, workers, secret, fresh_baseline, track)):
             raise UsageError("--null takes --seeds, --preset, --train-tokens, --confidence and --no-sandbox alone.")
         proof = confidence or defaults.confidence
         _judge_null(place, seeds, proof, json_, preset=preset, train_tokens=train_tokens, no_sandbox=no_sandbox)
@@ -183,6 +187,7 @@ def judge(
         secret=secret,
         fresh_baseline=fresh_baseline,
         memory=False,
+        track=track,
     )
     own = brought(place, patch, flags, ablation or [], title)
     if patch and not own[0].strip():
@@ -213,6 +218,7 @@ def campaign(
     no_sandbox: SandboxOption = False,
     secret: SecretOption = None,
     no_memory: MemoryOption = False,
+    track: TrackOption = None,
     notify: NotifyOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -246,6 +252,7 @@ def campaign(
             model=model,
             max_usd=max_usd,
             max_tokens=max_tokens,
+            track=track,
         )
         opened = queue(place, ideas, researcher_of(researcher, settings, options), options, hours, error)
     print(f"campaign {opened.campaign.id}", file=sys.stderr, flush=True)
