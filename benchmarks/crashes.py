@@ -163,7 +163,7 @@ class World:
         return {
             "status": shown["status"],
             "versions": [_plain(version) for version in shown["versions"]],
-            "floor": [shown["baseline"][key] for key in ("mean", "std", "n")],
+            "floor": shown["baseline"] and [shown["baseline"][key] for key in ("mean", "std", "n")],
             "journal": Counter(kind for kind, _ in entries if kind not in _TIMED),
             "runs": {stage: count for stage, count in stages.items() if stage not in _TIMED},
             "refs": {ref.replace(name, "ID"): self._branch(ref, name) for ref in refs},
