@@ -57,8 +57,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended: what differs from the undisturbed end, and how many runs were trained twice."""
+    """How a trial ended: what differs from the undisturbed end, and how many runs were trained twice.
 
+    A command may not come to its point, for a session that is timed anew may need fewer runs: then nothing was killed.
+    """
+
+    killed: bool
     differences: tuple[str, ...]
     twice: int
 
@@ -163,7 +167,7 @@ class World:
         return {
             "status": shown["status"],
             "versions": [_plain(version) for version in shown["versions"]],
-            "floor": [shown["baseline"][key] for key in ("mean", "std", "n")],
+            "floor": shown["baseline"] and [shown["baseline"][key] for key in ("mean", "std", "n")],
             "journal": Counter(kind for kind, _ in entries if kind not in _TIMED),
             "runs": {stage: count for stage, count in stages.items() if stage not in _TIMED},
             "refs": {ref.replace(name, "ID"): self._branch(ref, name) for ref in refs},
@@ -216,14 +220,14 @@ class Crashes:
         with tempfile.TemporaryDirectory(dir=self._scratch, ignore_cleanup_errors=True) as folder:
             world = self.worlds[trial.command].copied(Path(folder) / "world")
             killed = world.circle(*world.command(trial.command), CIRCLE_CRASH_AT=trial.point)
-            assert killed.returncode == -signal.SIGKILL or _of_a_watcher(trial.point), killed.stderr
+            reached = killed.returncode == -signal.SIGKILL or _of_a_watcher(trial.point)
             if trial.again and world.session:
                 world.circle("resume", world.session, CIRCLE_CRASH_AT=str(trial.again))
             unread = world.shown().get("unread", "") if world.session else ""
             done = world.finish()
             twice = 0 if _of_a_watcher(trial.point) else sum(count - 1 for count in world.trained().values())
             found = [*filter(None, [unread]), *differences(self.undisturbed, world.end())]
-            return Outcome((*found, done.stderr) if found else (), twice)
+            return Outcome(reached, (*found, done.stderr) if found else (), twice)
 
     def resume_seconds(self, *, lost: bool) -> float:
         """The median time of a resume that finds all done, start-up and all; with its checkpoint `lost`, if so."""
@@ -307,8 +311,9 @@ def _print(crashes: Crashes, every: bool, doubles: int, workers: int) -> None:
                     print(f"{trial}: {outcome.twice} trained twice", flush=True)
             wrong = sum(bool(outcome.differences) for outcome in outcomes)
             twice = sum(outcome.twice for outcome in outcomes)
-            points = len({_name(trial.point) for trial in trials})
-            print(f"{title}: {len(trials)} kills at {points} points: wrong ends {wrong}, trained twice {twice}")
+            reached = [trial for trial, outcome in zip(trials, outcomes, strict=True) if outcome.killed]
+            points = len({_name(trial.point) for trial in reached})
+            print(f"{title}: {len(reached)} kills at {points} points: wrong ends {wrong}, trained twice {twice}")
         found, lost = crashes.resume_seconds(lost=False), crashes.resume_seconds(lost=True)
         print(f"resume: {found:.2f} s, start-up and all; {lost:.2f} s with the checkpoint made again from the journal")
 

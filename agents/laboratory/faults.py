@@ -1,8 +1,9 @@
 """What the machine did to a run, where that can be proved: it is then run again, once, with the same seed.
 
 A crash, a loss that is no number and a timeout are the experiment's own. So is a signal that a run can send to
-itself: one counts only if it ended the sandbox's outer process, which nothing inside can reach, or if the kernel
-counted an out-of-memory kill meanwhile. Nobody gains by a second run: it has the same seed, and there is no third.
+itself: one counts only if it ended the sandbox's outer process, which nothing inside can reach, if it ended the process
+that watched the run, or if the kernel counted an out-of-memory kill meanwhile. Nobody gains by a second run: it has the
+same seed, and there is no third.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ def machine_fault(ended: Ended, *, out_of_reach: bool) -> str | None:
     """
     if ended.unwritten:
         return f"the disk could not take what it wrote: {ended.unwritten}"
+    if ended.unseen:
+        return "the process that watched it was killed"
     if ended.timed_out or ended.exceeded:
         return None
     if ended.memory_kills and ended.returncode in _KILLED:

@@ -44,7 +44,7 @@ class Ended:
     `exceeded` is one sentence about the limit for which it was ended. The peak memory is the largest that the process
     or a descendant of it was seen to have had, CPU seconds are of all of them as long as they were seen; None if
     nothing was. `memory_kills` is how many processes the kernel killed for want of memory meanwhile, `unwritten` why
-    the disk could not take what it wrote, which ended the process.
+    the disk could not take what it wrote, which ended the process. Of one that is `unseen`, its watcher was killed.
     """
 
     returncode: int
@@ -59,6 +59,7 @@ class Ended:
     losses: tuple[float, ...]
     seconds_per_step: float | None
     tail: tuple[str, ...]
+    unseen: bool = False
 
     @property
     def diverged(self) -> bool:

@@ -268,4 +268,5 @@ _KILLED = Ended(
     losses=(),
     seconds_per_step=None,
     tail=(),
+    unseen=True,
 )

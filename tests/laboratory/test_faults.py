@@ -33,6 +33,7 @@ def ended(**changes: Any) -> Ended:
         ({"returncode": -7}, True, "SIGBUS from outside"),
         ({"returncode": 137, "memory_kills": 1}, True, "out of memory"),
         ({"returncode": -9, "memory_kills": 2}, False, "out of memory"),
+        ({"returncode": -9, "unseen": True}, False, "that watched it was killed"),
         ({"returncode": -9, "unwritten": "No space left on device"}, False, "No space left"),
     ],
 )
