@@ -54,6 +54,9 @@ ConfidenceOption = Annotated[
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Runs side by side (default: cores over threads).")
 ]
+LabOption = Annotated[
+    str | None, typer.Option("--lab", metavar="NAME", help="Where runs are trained: local, ray, ray:ADDRESS.")
+]
 SandboxOption = Annotated[bool, typer.Option("--no-sandbox", help="Run generated code unprotected; reports say so.")]
 SecretOption = Annotated[str | None, typer.Option("--secret", help="Fixes the session's seed secret (hexadecimal).")]
 FreshOption = Annotated[bool, typer.Option("--fresh-baseline", help="Measure the baseline anew.")]
@@ -116,6 +119,7 @@ def options_of(
     max_usd: float | None = None,
     max_tokens: int | None = None,
     scope: tuple[tuple[str, ...], str] = ((), ""),
+    lab: str | None = None,
 ) -> Options:
     """Return what a session is started with: what was said, and the target's default where nothing was."""
     from agents.records import Budget
@@ -143,6 +147,7 @@ def options_of(
         model=model,
         approve_scope=scope[0],
         scope_by=scope[1],
+        lab=_lab(lab or defaults.lab),
     )
 
 
@@ -227,6 +232,14 @@ def _hexadecimal(secret: str | None) -> str | None:
         raise UsageError(
             f"--secret {secret} is not hexadecimal: give an even number of the digits 0-9 and a-f."
         ) from None
+
+
+def _lab(name: str) -> str:
+    """Return the name of a laboratory, once it is sure that there is one."""
+    from agents.laboratory.choice import cluster_of
+
+    cluster_of(name)
+    return name
 
 
 def _scales(text: str | None) -> tuple[int, ...]:

@@ -66,13 +66,17 @@ class Preset(_Table):
 
 
 class Train(_Table):
-    """The train command. {python} {preset} {train_tokens} {seed} {data} {output} are filled in."""
+    """The train command. {python} {preset} {train_tokens} {seed} {data} {output} are filled in.
+
+    A run takes `threads` CPUs and, of a cluster's node, `gpus` GPUs.
+    """
 
     command: tuple[str, ...]
     flag: tuple[str, ...] = ("--{name}", "{value}")
     timing: tuple[str, ...] = ()
     timeout_minutes: float = Field(default=60.0, gt=0, le=100_000)
     threads: int = Field(default=1, gt=0)
+    gpus: int = Field(default=0, ge=0)
     progress: str = r"step (?P<step>\d+)/(?P<steps>\d+) loss (?P<loss>\S+)"
 
     @field_validator("progress")
@@ -146,6 +150,7 @@ class Start(_Table):
     confidence: Confidence = "standard"
     scales: tuple[int, ...] = ()
     workers: int | None = Field(default=None, gt=0)
+    lab: str = "local"
     max_versions: int = Field(default=4, gt=0)
     max_runs: int | None = Field(default=None, gt=0)
     max_hours: float | None = Field(default=None, gt=0)

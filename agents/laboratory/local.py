@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
-import importlib.util
 import math
 import os
 import secrets
@@ -16,12 +14,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from agents.errors import Interrupted, LaboratoryError
 from agents.journal import Journal
-from agents.laboratory.data import Given, RunData
+from agents.laboratory.data import Given, RunData, places_of
 from agents.laboratory.faults import machine_fault
 from agents.laboratory.machine import fingerprint
 from agents.laboratory.measurement import (
@@ -31,7 +30,7 @@ from agents.laboratory.measurement import (
     Report,
     ReportMissing,
     read_report,
-    refuse_links,
+    refusal,
     sha256_of,
 )
 from agents.laboratory.process import Ended, Processes
@@ -46,6 +45,15 @@ from agents.sealed import read_sealed, write_sealed
 from agents.settings import Preset, Target
 
 _RUNS = TypeAdapter(tuple[Run, ...])
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How a try ended, why its run is refused, if so, and the code that it ran."""
+
+    ended: Ended
+    refused: str
+    tree: Path
 
 
 @dataclass
@@ -72,8 +80,8 @@ class LocalLaboratory:
         """Return a hash of all that decides a baseline run but its seed: code, data, scale, machine, flags."""
         self._data.prepare()
         code = self.workspace.tree_sha256(base, self.target.paths.training)
-        machine = fingerprint(self.target.train.threads)
-        return digest([code, self._data.sha256, preset, train_tokens, machine, *([flags] if flags else [])])[:16]
+        parts = [code, self._data.sha256, preset, train_tokens, self._machine]
+        return digest([*parts, *([flags] if flags else [])])[:16]
 
     def recorded_baseline(self, key: str) -> tuple[Run, ...]:
         """Return the floor's runs on record under this key; a damaged record is as good as none."""
@@ -100,9 +108,8 @@ class LocalLaboratory:
         different = {order.key: order for order in orders}
         self._data.serve(order for key, order in different.items() if self.journal.find("run", key) is None)
         alone = any(order.alone for order in orders)
-        with ThreadPoolExecutor(max_workers=1 if alone else self.workers) as pool, ExitStack() as interrupted:
-            interrupted.callback(self.processes.end_all)
-            interrupted.callback(self.watchers.end_all)
+        with ThreadPoolExecutor(max_workers=1 if alone else self._at_once) as pool, ExitStack() as interrupted:
+            interrupted.callback(self._end_all)
             runs = dict(zip(different, pool.map(self._once, different.values()), strict=True))
             interrupted.pop_all()
         return [runs[order.key] for order in orders]
@@ -159,6 +166,21 @@ class LocalLaboratory:
         self._data.remove_served()
 
     @property
+    def _machine(self) -> dict[str, Any]:
+        """What of the machine that trains decides a run's bits."""
+        return fingerprint(self.target.train.threads)
+
+    @property
+    def _at_once(self) -> int:
+        """How many runs are being trained or evaluated at once."""
+        return self.workers
+
+    def _end_all(self) -> None:
+        """End what is being trained and evaluated; nothing is started afterwards."""
+        self.processes.end_all()
+        self.watchers.end_all()
+
+    @property
     def _stop_file(self) -> Path:
         return self.folder / "stop"
 
@@ -185,20 +207,20 @@ class LocalLaboratory:
             train_tokens=order.train_tokens,
         )
         given, out_of_reach = self._data.of(order), self.sandbox.name == "bubblewrap"
-        tree, ended = self._attempt(order, given, first_attempt)
-        fault = again = machine_fault(ended, out_of_reach=out_of_reach)
+        tried = self._attempt(order, given, first_attempt)
+        fault = again = machine_fault(tried.ended, out_of_reach=out_of_reach)
         if fault:
-            tree, ended = self._attempt(order, given, first_attempt + 1)
-            again = machine_fault(ended, out_of_reach=out_of_reach)
-            if again and not ended.memory_kills:
+            tried = self._attempt(order, given, first_attempt + 1)
+            again = machine_fault(tried.ended, out_of_reach=out_of_reach)
+            if again and not tried.ended.memory_kills:
                 raise LaboratoryError(f"The {order.stage} run with seed {order.seed} was ended twice: {again}.")
-        run = self._measured(order, given, tree, ended)
+        run = self._measured(order, given, tried)
         error = again or run.error
         run = run.model_copy(update={"fault": fault, "error": error and self._impersonal(error)})
         self.report("run ended", key=order.key, run=run)
         return run
 
-    def _attempt(self, order: Order, given: Given, attempt: int) -> tuple[Snapshot, Ended]:
+    def _attempt(self, order: Order, given: Given, attempt: int) -> Attempt:
         tree, output = self._trees.of(order.commit), self._output(order)
         output.mkdir(parents=True, exist_ok=True)
         job = Job(
@@ -208,7 +230,7 @@ class LocalLaboratory:
                     cwd=tree.folder,
                     readable=[tree.folder, *given.readable],
                     writable=[output],
-                    concealed=self._concealed,
+                    concealed=places_of(self.target.data.conceal),
                     environment=self._environment | {"CIRCLE_COMMIT": order.commit},
                     limits=self.target.limits,
                 )
@@ -223,15 +245,15 @@ class LocalLaboratory:
         seen = self.watchers.watch(
             job, lambda step, steps, loss: self.report("step", key=order.key, step=step, steps=steps, loss=loss)
         )
-        return Snapshot(seen.cwd, tree.files), seen.ended
+        return Attempt(seen.ended, refusal(Snapshot(seen.cwd, tree.files), given.snapshot, output), seen.cwd)
 
     def _output(self, order: Order) -> Path:
         return self.folder / "runs" / order.key
 
-    def _command(self, order: Order, given: Given, output: Path) -> list[str]:
+    def _command(self, order: Order, given: Given, output: Path, python: str = sys.executable) -> list[str]:
         train = self.target.train
         values = {
-            "python": sys.executable,
+            "python": python,
             "preset": self.preset,
             "train_tokens": str(order.train_tokens),
             "seed": str(order.seed),
@@ -243,16 +265,16 @@ class LocalLaboratory:
             command += [part.format_map({"name": name, "value": flag_text(value)}) for part in train.flag]
         return [*command, *(train.timing if order.stage == "timing" else ())]
 
-    def _measured(self, order: Order, given: Given, tree: Snapshot, ended: Ended) -> Run:
-        output = self._output(order)
+    def _measured(self, order: Order, given: Given, tried: Attempt) -> Run:
+        output, ended = self._output(order), tried.ended
         status, error = _status(ended)
         report, measured = None, Measured()
         if status == "done":
             try:
-                _refuse_changes(tree, given)
-                refuse_links(output)
+                if tried.refused:
+                    raise ModelRefused(tried.refused)
                 report = read_report(output, self.target.metric)
-                measured = self._evaluated(order, tree.folder, output, report)
+                measured = self._evaluated(order, tried.tree, output, report)
             except ReportMissing as missing:
                 status, error = "crashed", str(missing)
             except ModelRefused as refused:
@@ -340,11 +362,6 @@ class LocalLaboratory:
         )
 
     @cached_property
-    def _concealed(self) -> list[Path]:
-        specs = [importlib.util.find_spec(name) for name in self.target.data.conceal]
-        return [Path(place) for spec in specs if spec for place in spec.submodule_search_locations or ()]
-
-    @cached_property
     def _environment(self) -> dict[str, str]:
         threads = str(self.target.train.threads)
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -358,14 +375,6 @@ class LocalLaboratory:
 def flag_text(value: object) -> str:
     """Return a flag's value as the command line takes it: true and false in small letters."""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _refuse_changes(tree: Snapshot, given: Given) -> None:
-    """Raise ModelRefused if what a run was to leave alone is not as it was before it."""
-    if path := tree.changed():
-        raise ModelRefused(f"the run's code was changed while it ran: {path}")
-    if given.snapshot and (path := given.snapshot.changed()):
-        raise ModelRefused(f"the data served to the run was changed while it ran: {path}")
 
 
 def _status(ended: Ended) -> tuple[RunStatus, str | None]:
