@@ -164,7 +164,7 @@ def judge(
         if patch or flags:
             raise UsageError("--null judges no diff: leave out --patch and --flags, or leave out --null.")
         if any((title, ablation, scales, max_runs, max_hours, minimum_effect, workers, secret, fresh_baseline)):
-            raise UsageError("--null takes --seeds, --preset, --train-tokens, --confidence, --lab and --no-sandbox alone.")
+            raise UsageError("--null takes --seeds, --preset, --train-tokens, --confidence, --lab, --no-sandbox alone.")
         proof = confidence or defaults.confidence
         scale: dict[str, Any] = {"preset": preset, "train_tokens": train_tokens}
         _judge_null(place, seeds, proof, json_, **scale, no_sandbox=no_sandbox, lab=lab or defaults.lab)

@@ -134,7 +134,8 @@ class Cluster:
                 unfit.append(f"{host}: {why}")
             else:
                 kinds[node.kind].append(node)
-        return Survey(tuple(Kind(name, tuple(nodes)) for name, nodes in kinds.items()), tuple(unfit))
+        alike = (Kind(name, tuple(sorted(nodes, key=lambda node: node.id))) for name, nodes in kinds.items())
+        return Survey(tuple(alike), tuple(unfit))
 
     def living(self) -> set[str]:
         """Return the ids of the nodes that are alive, as far as the cluster knows."""
