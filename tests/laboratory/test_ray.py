@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from agents.errors import Interrupted, LaboratoryError
+from agents.family import Changes, fork, steps
 from agents.journal import Journal
 from agents.laboratory.local import LocalLaboratory
 from agents.laboratory.sandbox import choose
@@ -274,7 +275,11 @@ def test_a_session_on_a_cluster_is_the_session_that_it_would_be_here(world: Worl
     with world.another_node():
         judged = Judged(root, judge(root, world.lab))
     assert judged.outcome == undisturbed.outcome, judged.errors
-    assert Home(root).find(judged.name).session.lab == world.lab
+    opened = Home(root).find(judged.name)
+    made = fork(opened, steps(opened)[0].number, Changes())
+    assert opened.session.lab == made.session.lab == world.lab
+    with opened.journal() as old, made.journal() as new:
+        assert old.find("nodes", "") == new.find("nodes", "") is not None
 
 
 @pytest.mark.long
