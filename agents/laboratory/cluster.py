@@ -18,6 +18,7 @@ from importlib.metadata import version
 from typing import Any
 
 import ray
+from ray._private import worker as ray_worker
 from ray._private.state import available_resources_per_node  # a developer's API, which Ray exports nowhere else
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -150,6 +151,7 @@ def join(address: str) -> Cluster:
     """
     if not ray.is_initialized():
         _check_answers(address)
+        ray_worker._worker_logs_enabled = False  # else what its nodes complain of is on our standard output
         try:
             with _own_signals():
                 ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **_of_a_new_one(address))

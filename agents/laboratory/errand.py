@@ -127,7 +127,7 @@ def run(errand: Errand, code: Parcel, data: Parcel | None = None) -> Iterator[St
     with ThreadPoolExecutor(1) as pool, scratch(errand.place):
         going = pool.submit(_tried, errand, code, data, _seldom(steps.put))
         going.add_done_callback(lambda done: steps.put(None))
-        yield from iter(steps.get, None)
+        yield from (step for step in iter(steps.get, None))  # a generator, for Ray sends it things
         yield going.result()
 
 

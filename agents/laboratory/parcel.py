@@ -32,9 +32,13 @@ class Parcel:
         Raises:
             LaboratoryError: a file is not what it was when it was packed.
         """
-        with tarfile.open(fileobj=io.BytesIO(self.archive)) as tar:
-            tar.extractall(folder, filter="tar")
         arrived = Snapshot(folder, self.files)
-        if path := arrived.changed():
-            raise LaboratoryError(f"{path} did not arrive as it was sent: the memory or the network is at fault.")
+        try:
+            with tarfile.open(fileobj=io.BytesIO(self.archive)) as tar:
+                tar.extractall(folder, filter="tar")
+            changed = arrived.changed()
+        except tarfile.TarError:
+            changed = "an archive"
+        if changed:
+            raise LaboratoryError(f"{changed} did not arrive as it was sent: memory, disk or network is at fault.")
         return arrived

@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
     (made / "program").write_text("#!/bin/sh\n")
     (made / "program").chmod(0o755)
     (made / "link").symlink_to("program")
-    (made / "deep" / "text").write_text("text")
+    (made / "deep" / "text").write_text("swordfish")
     return made
 
 
@@ -46,14 +46,17 @@ def test_a_folder_arrives_as_it_was_sent(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_file_that_changed_on_the_way_is_seen(folder: Path, tmp_path: Path) -> None:
-    """In the archive, or before it was packed."""
+    """In the archive, in the archive's own words, or before it was packed."""
     parcel = Parcel.of(Snapshot.of(folder))
-    with pytest.raises(LaboratoryError, match="deep/text did not arrive as it was sent"):
-        replace(parcel, archive=parcel.archive.replace(b"text\0", b"tent\0")).unpack(tmp_path / "one")
-    before = Snapshot.of(folder)
+    for number, (before, after, what) in enumerate(
+        [(b"swordfish", b"swordfirm", "deep/text"), (b"program\0", b"problem\0", "an archive")]
+    ):
+        with pytest.raises(LaboratoryError, match=f"{what} did not arrive as it was sent"):
+            replace(parcel, archive=parcel.archive.replace(before, after)).unpack(tmp_path / str(number))
+    taken = Snapshot.of(folder)
     (folder / "program").write_text("#!/bin/false\n")
     with pytest.raises(LaboratoryError, match="program did not arrive"):
-        Parcel.of(before).unpack(tmp_path / "other")
+        Parcel.of(taken).unpack(tmp_path / "other")
 
 
 def test_a_killed_process_leaves_a_folder_to_the_next_one(tmp_path: Path) -> None:
