@@ -92,6 +92,9 @@ class Display:
     def _on_preparing_data(self) -> None:
         self._say("data", "being prepared from the base commit")
 
+    def _on_cluster(self, text: str) -> None:
+        self._say("cluster", text)
+
     def _on_baseline(self, baseline: Any) -> None:
         origin = "recorded earlier, one seed run again and equal" if baseline.reused else "measured now"
         self._say(

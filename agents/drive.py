@@ -171,6 +171,7 @@ def _context(opened: Opened, journal: Journal, report: Reporter, seconds: float)
         session.sandbox == "none",
         session.workers,
         report,
+        session.lab,
     )
     world = _world(opened, target, journal, report)
     researcher = open_researcher(session.researcher, target, journal.count("reply"), world)

@@ -106,7 +106,17 @@ def fork(opened: Opened, at: int, changes: Changes) -> Opened:
     write_sealed(made.folder / FORK, {"node": node, "values": begun})
     write_sealed(made.folder / "versions.json", versions)
     write_sealed(made.folder / "session.json", session.model_dump(mode="json"))
+    _train_alike(opened, made)
     return made
+
+
+def _train_alike(opened: Opened, made: Opened) -> None:
+    """Have a fork train on the kind of nodes that its baseline was trained on, where that was a cluster."""
+    with opened.journal() as old:
+        nodes = old.find("nodes", "")
+    if nodes is not None:
+        with made.journal() as new:
+            new.once("nodes", "", lambda: nodes)
 
 
 def where_it_stopped(opened: Opened) -> int:

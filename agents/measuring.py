@@ -1,15 +1,15 @@
-"""A laboratory on this machine: for a session, or for measurements outside any."""
+"""A laboratory: for a session, or for measurements outside any."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agents.journal import Journal
+from agents.laboratory.choice import LOCAL, cluster_of, side_by_side
 from agents.ports import Reporter
 from agents.session import Home, load_committed_target, now
 from agents.settings import Target
@@ -37,6 +37,7 @@ def measuring(
     preset: str | None = None,
     train_tokens: int | None = None,
     no_sandbox: bool = False,
+    lab: str = LOCAL,
 ) -> Iterator[Bench]:
     """Give a laboratory for the current commit, with a folder and a journal of its own."""
     base = home.workspace.head()
@@ -46,18 +47,13 @@ def measuring(
     home.prepare()
     folder = home.folder / "measurements" / now().replace(":", "")
     folder.mkdir(parents=True, exist_ok=True)
-    laboratory = open_laboratory(
-        home, target, base, scale, folder, Journal(folder / "journal.sqlite"), no_sandbox, side_by_side(target), report
-    )
+    workers = side_by_side(lab, target, unprotected=no_sandbox)
+    journal = Journal(folder / "journal.sqlite")
+    laboratory = open_laboratory(home, target, base, scale, folder, journal, no_sandbox, workers, report, lab)
     try:
         yield Bench(target, laboratory, base, scale, tokens)
     finally:
         laboratory.close()
-
-
-def side_by_side(target: Target) -> int:
-    """Return how many runs this machine has room for at once."""
-    return max(1, (os.cpu_count() or 1) // target.train.threads)
 
 
 def open_laboratory(
@@ -70,20 +66,34 @@ def open_laboratory(
     no_sandbox: bool,
     workers: int,
     report: Reporter,
+    lab: str = LOCAL,
 ) -> LocalLaboratory:
-    """Return a laboratory whose runs lie in `folder`; raise SandboxMissing if it cannot protect the machine."""
+    """Return a laboratory whose runs lie in `folder`.
+
+    Raises:
+        UsageError: there is no laboratory of that name.
+        SandboxMissing: it cannot protect the machine.
+        LaboratoryError: its cluster does not answer, or has no node that this session can use.
+    """
     from agents.laboratory.local import LocalLaboratory
     from agents.laboratory.sandbox import choose
 
-    return LocalLaboratory(
-        target=target,
-        base=base,
-        preset=preset,
-        home=home.folder,
-        folder=folder,
-        workspace=home.workspace,
-        sandbox=choose(no_sandbox),
-        journal=journal,
-        workers=workers,
-        report=report,
-    )
+    address = cluster_of(lab)
+    parts: dict[str, Any] = {
+        "target": target,
+        "base": base,
+        "preset": preset,
+        "home": home.folder,
+        "folder": folder,
+        "workspace": home.workspace,
+        "sandbox": choose(no_sandbox),
+        "journal": journal,
+        "workers": workers,
+        "report": report,
+    }
+    if address is None:
+        return LocalLaboratory(**parts)
+    from agents.laboratory.cluster import join
+    from agents.laboratory.ray import RayLaboratory
+
+    return RayLaboratory(cluster=join(address), **parts)

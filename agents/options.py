@@ -57,6 +57,9 @@ WorkersOption = Annotated[
 TrackOption = Annotated[
     str | None, typer.Option("--track", metavar="NAME", help="Mirror curves and verdicts: tensorboard or mlflow.")
 ]
+LabOption = Annotated[
+    str | None, typer.Option("--lab", metavar="NAME", help="Where runs are trained: local, ray, ray:ADDRESS.")
+]
 SandboxOption = Annotated[bool, typer.Option("--no-sandbox", help="Run generated code unprotected; reports say so.")]
 SecretOption = Annotated[str | None, typer.Option("--secret", help="Fixes the session's seed secret (hexadecimal).")]
 FreshOption = Annotated[bool, typer.Option("--fresh-baseline", help="Measure the baseline anew.")]
@@ -120,6 +123,7 @@ def options_of(
     max_tokens: int | None = None,
     scope: tuple[tuple[str, ...], str] = ((), ""),
     track: str | None = None,
+    lab: str | None = None,
 ) -> Options:
     """Return what a session is started with: what was said, and the target's default where nothing was."""
     from agents.records import Budget
@@ -148,6 +152,7 @@ def options_of(
         approve_scope=scope[0],
         scope_by=scope[1],
         track=_track(track or defaults.track),
+        lab=_lab(lab or defaults.lab),
     )
 
 
@@ -239,6 +244,14 @@ def _track(name: str) -> str:
     from agents.tracking import check_tracker
 
     return check_tracker(name)
+
+
+def _lab(name: str) -> str:
+    """Return the name of a laboratory, once it is sure that there is one."""
+    from agents.laboratory.choice import cluster_of
+
+    cluster_of(name)
+    return name
 
 
 def _scales(text: str | None) -> tuple[int, ...]:

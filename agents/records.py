@@ -521,8 +521,8 @@ class Session(Record):
     still those of `origin`, the commit of a person's; empty, it is the base itself. `floor_checked` says that the same
     night has measured the floor on record, or trained one of its runs again. `model` is what a researcher asks.
     A fork began at `step` of the session `parent`. Where the target lies is no part of the session's state.
-    Diffs that touch files of `approve_scope` alone need no person, as `scope_by` said at the start. Its curves are
-    mirrored to `track`, which is no part of its state either.
+    Diffs that touch files of `approve_scope` alone need no person, as `scope_by` said at the start. `lab` is where runs
+    are trained, `track` where curves are mirrored to; like the target's place, neither is part of the session's state.
     """
 
     id: str
@@ -555,6 +555,7 @@ class Session(Record):
     approve_scope: tuple[str, ...] = ()
     scope_by: str = ""
     track: str = ""
+    lab: str = "local"
 
     def tried_before(self, flags: tuple[Flag, ...]) -> Tried | None:
         """Return the newest failure of a version with these flags on other code, if there was one."""

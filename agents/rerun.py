@@ -35,7 +35,7 @@ def rerun(opened: Opened, orders: dict[str, Order], report: Reporter) -> dict[st
     unprotected = session.sandbox == "none"
     journal = Journal(folder / "journal.sqlite")
     laboratory = open_laboratory(
-        home, target, origin, session.preset, folder, journal, unprotected, session.workers, report
+        home, target, origin, session.preset, folder, journal, unprotected, session.workers, report, session.lab
     )
     try:
         together = [order for order in orders.values() if not order.alone]

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import re
 import secrets
 import sqlite3
@@ -101,6 +100,7 @@ class Options:
     approve_scope: tuple[str, ...] = ()
     scope_by: str = ""
     track: str = ""
+    lab: str = "local"
 
 
 @dataclass(frozen=True)
@@ -210,6 +210,7 @@ def start(
 
     An `author` has read that diff, and approves it by starting the session. A campaign gives it its `place`.
     """
+    from agents.laboratory.choice import side_by_side
     from agents.laboratory.sandbox import choose
 
     workspace = home.workspace
@@ -240,7 +241,7 @@ def start(
         fresh_baseline=options.fresh_baseline,
         minimum_effect=options.minimum_effect,
         confidence=options.confidence,
-        workers=options.workers or max(1, (os.cpu_count() or 1) // target.train.threads),
+        workers=options.workers or side_by_side(options.lab, target, unprotected=options.no_sandbox),
         budget=options.budget,
         started_at=now(),
         scales=tuple(sorted(set(options.scales))),
@@ -254,6 +255,7 @@ def start(
         approve_scope=options.approve_scope,
         scope_by=options.scope_by,
         track=options.track,
+        lab=options.lab,
     )
     opened = Opened(home, session)
     versions = [_brought(opened, *brought, author)] if brought else []
@@ -270,14 +272,15 @@ def tree_of(workspace: GitWorkspace, target: Target, base: str, standing: Sequen
 
 
 def portable(session: Session) -> Session:
-    """Return a session as any machine may know it: not where its target, or a file of its researcher's, lies."""
+    """Return a session as any machine may know it: not where its target, or a file of its researcher's, or a lab is."""
     kind, _, place = session.researcher.partition(":")
-    return session.model_copy(update={"target": "", "researcher": f"{kind}:{Path(place).name}" if place else kind})
+    researcher = f"{kind}:{Path(place).name}" if place else kind
+    return session.model_copy(update={"target": "", "researcher": researcher, "lab": "local", "track": ""})
 
 
 def plain_session(session: Session) -> dict[str, Any]:
     """Return a session as its state holds it."""
-    return portable(session).model_dump(mode="json")
+    return portable(session).model_dump(mode="json", exclude={"lab", "track"})
 
 
 def _brought(opened: Opened, diff: str, plan: Plan, author: str | None) -> dict[str, Any]:

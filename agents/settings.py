@@ -75,7 +75,7 @@ class Train(_Table):
     `python` is the interpreter of the target's own environment, by its path from the root; without it, Circle's.
     `flag` is what a flag becomes on the command line, and `switch` what a true and a false one do, where a bare word
     says it. `settings` are what every run is given by the style of [flags], where that is not the command line.
-    `timing` is added to the runs whose time is taken.
+    `timing` is added to the runs whose time is taken. A run takes `threads` CPUs and, of a cluster's node, `gpus` GPUs.
     """
 
     command: tuple[str, ...] = Field(min_length=1)
@@ -86,6 +86,7 @@ class Train(_Table):
     timing: tuple[str, ...] = ()
     timeout_minutes: float = Field(default=60.0, gt=0, le=100_000)
     threads: int = Field(default=1, gt=0)
+    gpus: int = Field(default=0, ge=0)
     progress: str = r"step (?P<step>\d+)/(?P<steps>\d+) loss (?P<loss>\S+)"
 
     @field_validator("progress")
@@ -220,6 +221,7 @@ class Start(_Table):
     scales: tuple[int, ...] = ()
     workers: int | None = Field(default=None, gt=0)
     track: str = ""
+    lab: str = "local"
     max_versions: int = Field(default=4, gt=0)
     max_runs: int | None = Field(default=None, gt=0)
     max_hours: float | None = Field(default=None, gt=0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from agents.campaign.record import OpenCampaign, Win
-from agents.measuring import open_laboratory, side_by_side
+from agents.laboratory.choice import side_by_side
+from agents.measuring import open_laboratory
 from agents.ports import Order, Reporter, switched
 from agents.records import Arm, Interval
 from agents.session import load_committed_target
@@ -27,8 +28,9 @@ def measure_stack(opened: OpenCampaign, wins: list[Win], report: Reporter) -> In
         opened.folder,
         opened.journal,
         options.no_sandbox,
-        options.workers or side_by_side(target),
+        options.workers or side_by_side(options.lab, target, unprotected=options.no_sandbox),
         report,
+        options.lab,
     )
     tokens = options.train_tokens or target.scale(preset).train_tokens
     flags = switched(*(win.flags for win in wins))

@@ -22,6 +22,7 @@ from agents.options import (
     HoursOption,
     IdeasOption,
     JsonOption,
+    LabOption,
     MemoryOption,
     ModelOption,
     ModelTokensOption,
@@ -79,6 +80,7 @@ def start(
     minimum_effect: EffectOption = None,
     confidence: ConfidenceOption = None,
     workers: WorkersOption = None,
+    lab: LabOption = None,
     no_sandbox: SandboxOption = False,
     secret: SecretOption = None,
     fresh_baseline: FreshOption = False,
@@ -107,6 +109,7 @@ def start(
         confidence=confidence,
         scales=scales,
         workers=workers,
+        lab=lab,
         no_sandbox=no_sandbox,
         secret=secret,
         fresh_baseline=fresh_baseline,
@@ -142,6 +145,7 @@ def judge(
     minimum_effect: EffectOption = None,
     confidence: ConfidenceOption = None,
     workers: WorkersOption = None,
+    lab: LabOption = None,
     no_sandbox: SandboxOption = False,
     secret: SecretOption = None,
     fresh_baseline: FreshOption = False,
@@ -164,9 +168,10 @@ def judge(
         if patch or flags:
             raise UsageError("--null judges no diff: leave out --patch and --flags, or leave out --null.")
         if any((title, ablation, scales, max_runs, max_hours, minimum_effect, workers, secret, fresh_baseline, track)):
-            raise UsageError("--null takes --seeds, --preset, --train-tokens, --confidence and --no-sandbox alone.")
+            raise UsageError("--null takes --seeds, --preset, --train-tokens, --confidence, --lab, --no-sandbox alone.")
         proof = confidence or defaults.confidence
-        _judge_null(place, seeds, proof, json_, preset=preset, train_tokens=train_tokens, no_sandbox=no_sandbox)
+        scale: dict[str, Any] = {"preset": preset, "train_tokens": train_tokens}
+        _judge_null(place, seeds, proof, json_, **scale, no_sandbox=no_sandbox, lab=lab or defaults.lab)
         return
     if seeds is not None:
         raise UsageError("--seeds is for --null: the seeds of a verdict are the session's secret.")
@@ -183,6 +188,7 @@ def judge(
         confidence=confidence,
         scales=scales,
         workers=workers,
+        lab=lab,
         no_sandbox=no_sandbox,
         secret=secret,
         fresh_baseline=fresh_baseline,
@@ -215,6 +221,7 @@ def campaign(
     minimum_effect: EffectOption = None,
     confidence: ConfidenceOption = None,
     workers: WorkersOption = None,
+    lab: LabOption = None,
     no_sandbox: SandboxOption = False,
     secret: SecretOption = None,
     no_memory: MemoryOption = False,
@@ -246,6 +253,7 @@ def campaign(
             minimum_effect=minimum_effect,
             confidence=confidence,
             workers=workers,
+            lab=lab,
             no_sandbox=no_sandbox,
             secret=secret,
             memory=not no_memory,

@@ -6,6 +6,7 @@ code. How many a run can see is then the size of a file that the parent had made
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -38,6 +39,12 @@ class Given:
     readable: tuple[Path, ...]
     tokens: int | None = None
     snapshot: Snapshot | None = None
+
+
+def places_of(packages: Sequence[str]) -> list[Path]:
+    """Return where Python packages lie on this machine; of one that is not installed, nothing."""
+    specs = [importlib.util.find_spec(name) for name in packages]
+    return [Path(place) for spec in specs if spec for place in spec.submodule_search_locations or ()]
 
 
 @dataclass

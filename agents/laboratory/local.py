@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
-import importlib.util
 import math
 import os
 import secrets
@@ -16,17 +14,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
-from agents.declarations import rewritten
 from agents.errors import Interrupted, LaboratoryError
 from agents.journal import Journal
-from agents.laboratory.data import Given, RunData, linked
+from agents.laboratory.data import Given, RunData, linked, places_of
 from agents.laboratory.faults import machine_fault
+from agents.laboratory.instructions import Instructions, Places, flag_text
 from agents.laboratory.interpreter import Interpreter, interpreter
 from agents.laboratory.machine import fingerprint
-from agents.laboratory.measurement import Evaluator, Measured, ModelRefused, refuse_links
+from agents.laboratory.measurement import Evaluator, Measured, ModelRefused, refusal
 from agents.laboratory.process import Ended, Processes
 from agents.laboratory.reports import Report, ReportMissing, read_report, sha256_of
 from agents.laboratory.sandbox import Sandbox
@@ -35,9 +34,9 @@ from agents.laboratory.trees import Trees
 from agents.laboratory.watcher import Job, Watchers, forget
 from agents.plain_text import excerpt, plain
 from agents.ports import Order, Reporter, Switches, Workspace, silent
-from agents.records import FlagValue, Run, RunStatus, digest
+from agents.records import Run, RunStatus, digest
 from agents.sealed import read_sealed, write_sealed
-from agents.settings import IN_A_FILE, Preset, Target, flag_value
+from agents.settings import Preset, Target
 
 _RUNS = TypeAdapter(tuple[Run, ...])
 
@@ -50,6 +49,15 @@ class Looked:
     output: Path
     log: str
     changed: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How a try ended, why its run is refused, if so, and the code that it ran."""
+
+    ended: Ended
+    refused: str
+    tree: Path
 
 
 @dataclass
@@ -76,9 +84,8 @@ class LocalLaboratory:
         """Return a hash of all that decides a baseline run but its seed: code, data, scale, machine, flags."""
         self._data.prepare()
         code = self.workspace.tree_sha256(base, self.target.paths.training)
-        machine = fingerprint(self.target.train.threads)
         own = [part for part in (self._interpreter.version, flags) if part]
-        return digest([code, self._data.sha256, preset, train_tokens, machine, *own])[:16]
+        return digest([code, self._data.sha256, preset, train_tokens, self._machine, *own])[:16]
 
     def recorded_baseline(self, key: str) -> tuple[Run, ...]:
         """Return the floor's runs on record under this key; a damaged record is as good as none."""
@@ -105,9 +112,8 @@ class LocalLaboratory:
         different = {order.key: order for order in orders}
         self._data.serve(order for key, order in different.items() if self.journal.find("run", key) is None)
         alone = any(order.alone for order in orders)
-        with ThreadPoolExecutor(max_workers=1 if alone else self.workers) as pool, ExitStack() as interrupted:
-            interrupted.callback(self.processes.end_all)
-            interrupted.callback(self.watchers.end_all)
+        with ThreadPoolExecutor(max_workers=1 if alone else self._at_once) as pool, ExitStack() as interrupted:
+            interrupted.callback(self._end_all)
             runs = dict(zip(different, pool.map(self._once, different.values()), strict=True))
             interrupted.pop_all()
         return [runs[order.key] for order in orders]
@@ -164,6 +170,21 @@ class LocalLaboratory:
         self._data.remove_served()
 
     @property
+    def _machine(self) -> dict[str, Any]:
+        """What of the machine that trains decides a run's bits."""
+        return fingerprint(self.target.train.threads)
+
+    @property
+    def _at_once(self) -> int:
+        """How many runs are being trained or evaluated at once."""
+        return self.workers
+
+    def _end_all(self) -> None:
+        """End what is being trained and evaluated; nothing is started afterwards."""
+        self.processes.end_all()
+        self.watchers.end_all()
+
+    @property
     def _stop_file(self) -> Path:
         return self.folder / "stop"
 
@@ -190,27 +211,27 @@ class LocalLaboratory:
             train_tokens=order.train_tokens,
         )
         given, out_of_reach = self._data.of(order), self.sandbox.name == "bubblewrap"
-        tree, ended = self._attempt(order, given, first_attempt)
-        fault = again = machine_fault(ended, out_of_reach=out_of_reach)
+        tried = self._attempt(order, given, first_attempt)
+        fault = again = machine_fault(tried.ended, out_of_reach=out_of_reach)
         if fault:
-            tree, ended = self._attempt(order, given, first_attempt + 1)
-            again = machine_fault(ended, out_of_reach=out_of_reach)
-            if again and not ended.memory_kills:
+            tried = self._attempt(order, given, first_attempt + 1)
+            again = machine_fault(tried.ended, out_of_reach=out_of_reach)
+            if again and not tried.ended.memory_kills:
                 raise LaboratoryError(f"The {order.stage} run with seed {order.seed} was ended twice: {again}.")
-        run = self._measured(order, given, tree, ended)
-        if self._declares:
-            self._trees.remove_own(tree)
+        run = self._measured(order, given, tried)
+        if self._instructions.in_a_file:
+            self._trees.remove_own(tried.tree)
         error = again or run.error
         run = run.model_copy(update={"fault": fault, "error": error and self._impersonal(error)})
         self.report("run ended", key=order.key, run=run)
         return run
 
-    def _attempt(self, order: Order, given: Given, attempt: int) -> tuple[Snapshot, Ended]:
-        output = self._output(order)
-        tree = self._tree(order, given, output)
+    def _attempt(self, order: Order, given: Given, attempt: int) -> Attempt:
+        output, places = self._output(order), self._places(order, given)
+        tree = self._tree(order, places)
         output.mkdir(parents=True, exist_ok=True)
         job = Job(
-            command=tuple(self._confined(order, given, output, tree.folder)),
+            command=tuple(self._confined(order, given, places, tree.folder)),
             cwd=tree.folder,
             output=output,
             attempt=attempt,
@@ -221,19 +242,19 @@ class LocalLaboratory:
         seen = self.watchers.watch(
             job, lambda step, steps, loss: self.report("step", key=order.key, step=step, steps=steps, loss=loss)
         )
-        return Snapshot(seen.cwd, tree.files), seen.ended
+        return Attempt(seen.ended, refusal(Snapshot(seen.cwd, tree.files), given.snapshot, output), seen.cwd)
 
     def _confined(
-        self, order: Order, given: Given, output: Path, tree: Path, writable: Sequence[Path] = ()
+        self, order: Order, given: Given, places: Places, tree: Path, writable: Sequence[Path] = ()
     ) -> list[str]:
         """The command of a run in the sandbox: it sees its code and its data, and writes its output."""
         return self.sandbox.wrap(
-            self._command(order, given, output),
+            self._instructions.command(order, places),
             cwd=tree,
             readable=[tree, *given.readable, *self._interpreter.folders],
-            writable=[output, *writable],
-            concealed=self._concealed,
-            environment=self._environment | self._variables(order, given, output),
+            writable=[places.output, *writable],
+            concealed=places_of(self.target.data.conceal),
+            environment=self._environment | self._instructions.variables(order, places),
             limits=self.target.limits,
         )
 
@@ -244,84 +265,46 @@ class LocalLaboratory:
         """
         self._data.prepare()
         self._data.serve([order])
-        given, code, output, log = self._data.of(order), folder / "code", folder / "output", folder / "log.txt"
-        output.mkdir(parents=True)
-        shutil.copytree(self._tree(order, given, output).folder, code, symlinks=True)
+        given, code, log = self._data.of(order), folder / "code", folder / "log.txt"
+        places = replace(self._places(order, given), output=folder / "output")
+        places.output.mkdir(parents=True)
+        shutil.copytree(self._tree(order, places).folder, code, symlinks=True)
         before = Snapshot.of(code)
         ended = self.processes.watch(
-            self._confined(order, given, output, code, writable=[code]),
+            self._confined(order, given, places, code, writable=[code]),
             cwd=code,
             log=log,
             timeout_seconds=timeout_seconds,
             environment=os.environ,
             limits=self.target.limits,
-            folder=output,
+            folder=places.output,
         )
-        return Looked(ended, output, log.read_text(encoding="utf-8", errors="replace"), before.changed())
+        return Looked(ended, places.output, log.read_text(encoding="utf-8", errors="replace"), before.changed())
 
     def _output(self, order: Order) -> Path:
         return self.folder / "runs" / order.key
 
-    def _tree(self, order: Order, given: Given, output: Path) -> Snapshot:
-        """The code that a run sees; where flags are declared in a file, the run's own copy of it has their values."""
-        if not self._declares:
+    def _places(self, order: Order, given: Given) -> Places:
+        return Places(self._interpreter.program, given.folder, self._output(order))
+
+    def _tree(self, order: Order, places: Places) -> Snapshot:
+        """The code that a run sees: the commit's, or a copy of its own."""
+        told = self._instructions
+        if not told.in_a_file:
             return self._trees.of(order.commit)
-        flags, values = self.target.flags, self._settings(order, given, output)
-        return self._trees.own(order.commit, order.key, flags.file, lambda text: rewritten(text, flags, values))
+        file = self.target.flags.file
+        return self._trees.own(order.commit, order.key, file, lambda text: told.declarations(text, order, places))
 
-    def _command(self, order: Order, given: Given, output: Path) -> list[str]:
-        train, values = self.target.train, self._values(order, given, output)
-        command = [part.format_map(values) for part in train.command]
-        if self.target.flags.style == "arguments":
-            command += [word for name, value in order.flags for word in self._words(name, value)]
-        return [*command, *(train.timing if order.stage == "timing" else ())]
-
-    def _words(self, name: str, value: FlagValue) -> list[str]:
-        """A flag as words of the command line."""
-        train = self.target.train
-        if isinstance(value, bool) and train.switch:
-            word = train.switch[not value]
-            return [word.format_map({"name": name})] if word else []
-        return [part.format_map({"name": name, "value": flag_text(value)}) for part in train.flag]
-
-    def _variables(self, order: Order, given: Given, output: Path) -> dict[str, str]:
-        """What a run's environment says of it."""
-        told = {"CIRCLE_COMMIT": order.commit}
-        if self.target.flags.style == "environment":
-            told |= {name: flag_text(value) for name, value in self._settings(order, given, output).items()}
-        return told
-
-    def _settings(self, order: Order, given: Given, output: Path) -> dict[str, FlagValue]:
-        """What a run is told but on its command line: what every run is, and its flags."""
-        values = self._values(order, given, output)
-        always = {name: flag_value(text.format_map(values)) for name, text in self.target.train.settings.items()}
-        return always | dict(order.flags)
-
-    def _values(self, order: Order, given: Given, output: Path) -> dict[str, str]:
-        return {
-            "python": self._interpreter.program,
-            "preset": self.preset,
-            "train_tokens": str(order.train_tokens),
-            "length": str(order.train_tokens),
-            "seed": str(order.seed),
-            "data": str(given.folder),
-            "output": str(output),
-        }
-
-    @property
-    def _declares(self) -> bool:
-        return self.target.flags.style in IN_A_FILE
-
-    def _measured(self, order: Order, given: Given, tree: Snapshot, ended: Ended) -> Run:
-        output = self._output(order)
+    def _measured(self, order: Order, given: Given, tried: Attempt) -> Run:
+        output, ended = self._output(order), tried.ended
         status, error = _status(ended)
         report, measured = None, Measured()
         if status == "done":
             try:
-                _refuse_changes(tree, given)
-                refuse_links(output)
+                if tried.refused:
+                    raise ModelRefused(tried.refused)
                 report = read_report(output, self.target.metric, output.with_suffix(".log"))
-                measured = self._evaluated(order, tree.folder, output, report)
+                measured = self._evaluated(order, tried.tree, output, report)
             except ReportMissing as missing:
                 status, error = "crashed", str(missing)
             except ModelRefused as refused:
@@ -354,7 +337,7 @@ class LocalLaboratory:
             configs=report.configs if report else {},
             diagnosis=report.diagnosis if report else None,
             error=error,
-            command=tuple(map(self._impersonal, self._command(order, given, output))),
+            command=tuple(map(self._impersonal, self._instructions.command(order, self._places(order, given)))),
             exit_code=ended.returncode,
             folder=str(output.relative_to(self.home)),
         )
@@ -388,6 +371,10 @@ class LocalLaboratory:
         return file.read_text(encoding="ascii")
 
     @cached_property
+    def _instructions(self) -> Instructions:
+        return Instructions(self.target, self.preset)
+
+    @cached_property
     def _interpreter(self) -> Interpreter:
         return interpreter(self.home.parent, self.target.train.python)
 
@@ -417,11 +404,6 @@ class LocalLaboratory:
         )
 
     @cached_property
-    def _concealed(self) -> list[Path]:
-        specs = [importlib.util.find_spec(name) for name in self.target.data.conceal]
-        return [Path(place) for spec in specs if spec for place in spec.submodule_search_locations or ()]
-
-    @cached_property
     def _environment(self) -> dict[str, str]:
         threads = str(self.target.train.threads)
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -430,19 +412,6 @@ class LocalLaboratory:
 
     def _record(self, key: str) -> Path:
         return self.home / "baselines" / f"{key}.json"
-
-
-def flag_text(value: object) -> str:
-    """Return a flag's value as the command line takes it: true and false in small letters."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _refuse_changes(tree: Snapshot, given: Given) -> None:
-    """Raise ModelRefused if what a run was to leave alone is not as it was before it."""
-    if path := tree.changed():
-        raise ModelRefused(f"the run's code was changed while it ran: {path}")
-    if given.snapshot and (path := given.snapshot.changed()):
-        raise ModelRefused(f"the data served to the run was changed while it ran: {path}")
 
 
 def _status(ended: Ended) -> tuple[RunStatus, str | None]:

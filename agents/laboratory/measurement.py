@@ -16,6 +16,7 @@ from agents.laboratory.interpreter import Interpreter
 from agents.laboratory.process import Processes
 from agents.laboratory.reports import ReportMissing, newest, part_of
 from agents.laboratory.sandbox import Sandbox
+from agents.laboratory.snapshot import Snapshot
 from agents.ports import Order
 from agents.records import Split, digest
 from agents.settings import Preset, Target
@@ -37,6 +38,19 @@ def refuse_links(output: Path) -> None:
             plain_file = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
             if not plain_file and not stat.S_ISDIR(status.st_mode):
                 raise ModelRefused(f"the run left a link or a special file, {path.relative_to(output)}")
+
+
+def refusal(tree: Snapshot, data: Snapshot | None, output: Path) -> str:
+    """Say what a run did that no run may: change its code or its data, or leave a trap; empty if it did not."""
+    if path := tree.changed():
+        return f"the run's code was changed while it ran: {path}"
+    if data and (path := data.changed()):
+        return f"the data served to the run was changed while it ran: {path}"
+    try:
+        refuse_links(output)
+    except ModelRefused as refused:
+        return str(refused)
+    return ""
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,9 @@ class Trees:
         with self._lock:
             return self._write(commit, f"{commit[:12]}-{run}", lambda tree: _rewrite(tree / file, rewritten))
 
-    def remove_own(self, tree: Snapshot) -> None:
+    def remove_own(self, tree: Path) -> None:
         """Remove the tree of a run that has been measured."""
-        shutil.rmtree(tree.folder, ignore_errors=True)
+        shutil.rmtree(tree, ignore_errors=True)
 
     def remove(self) -> None:
         """Remove all of them."""
