@@ -83,6 +83,10 @@ class Display:
         if forecast.warning:
             self._say("budget", forecast.warning)
 
+    def _on_branch(self, session: str, text: str) -> None:
+        if not text.startswith("run "):
+            self._say(session[-4:], text)
+
     def _on_tracking(self, text: str) -> None:
         self._say("tracking", text)
 

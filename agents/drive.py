@@ -70,7 +70,7 @@ def drive(opened: Opened, report: Reporter = silent, answer: Approval | str | No
     name = opened.session.id
     from agents.tracking import tracked
 
-    with _locked(opened), _stopped_by_signals(opened), _turn(opened), tracked(opened, report) as hears:
+    with _locked(opened), _stopped_by_signals(opened), tracked(opened, report) as hears:
         opened.stop_file.unlink(missing_ok=True)
         try:
             _run(opened, hears, answer)
@@ -172,6 +172,7 @@ def _context(opened: Opened, journal: Journal, report: Reporter, seconds: float)
         session.workers,
         report,
         session.lab,
+        home.folder / "campaigns" / session.campaign / "turn" if session.campaign else None,
     )
     world = _world(opened, target, journal, report)
     researcher = open_researcher(session.researcher, target, journal.count("reply"), world)
@@ -244,18 +245,6 @@ def _locked(opened: Opened) -> Iterator[None]:
                 if wait is None:
                     raise SessionError(f"Session {opened.session.id} is being run by another process.") from None
                 time.sleep(wait)
-        yield
-
-
-@contextmanager
-def _turn(opened: Opened) -> Iterator[None]:
-    """Wait until no other session of the same campaign is being run: their times are measured alone."""
-    if not opened.session.campaign:
-        yield
-        return
-    folder = opened.home.folder / "campaigns" / opened.session.campaign
-    with (folder / "turn").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

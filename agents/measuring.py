@@ -67,8 +67,9 @@ def open_laboratory(
     workers: int,
     report: Reporter,
     lab: str = LOCAL,
+    turn: Path | None = None,
 ) -> LocalLaboratory:
-    """Return a laboratory whose runs lie in `folder`.
+    """Return a laboratory whose runs lie in `folder`; on this machine those with the same `turn` take turns.
 
     Raises:
         UsageError: there is no laboratory of that name.
@@ -92,7 +93,7 @@ def open_laboratory(
         "report": report,
     }
     if address is None:
-        return LocalLaboratory(**parts)
+        return LocalLaboratory(turn=turn, **parts)
     from agents.laboratory.cluster import join
     from agents.laboratory.ray import RayLaboratory
 

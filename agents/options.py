@@ -93,6 +93,9 @@ NightOption = Annotated[float, typer.Option("--hours", min=0.001, help="How long
 ErrorOption = Annotated[
     float, typer.Option("--error", min=0.0, max=0.5, help="How often a night of useless ideas may claim a win.")
 ]
+AtOnceOption = Annotated[
+    int, typer.Option("--at-once", min=1, max=4, help="Ideas that are screened side by side, as branches.")
+]
 ResumeOption = Annotated[str | None, typer.Option("--resume", metavar="ID", help="Go on with a campaign.")]
 ID = Annotated[str, typer.Argument(metavar="ID", help="A session, as circle list shows it.")]
 ShownOption = Annotated[

@@ -147,6 +147,34 @@ def test_wins_stack_and_a_killed_night_goes_on(plain: Path, pace: list[str]) -> 
     assert git(plain, "status", "--porcelain") == "" and git(plain, "branch", "--show-current").strip() == "main"
 
 
+def test_ideas_are_screened_side_by_side(plain: Path) -> None:
+    """After the first, which finds the floor, two are branches at once; stopped in them, the night goes on and wins.
+
+    Neither is screened twice, and what is decided is what one after the other gives.
+    """
+    arguments = [*queue(plain, LOWER, HIGHER, INTERCEPT), "--turbo", "--at-once", "2"]
+    command = [sys.executable, "-m", "agents.cli", *arguments]
+    with subprocess.Popen(
+        command, cwd=plain, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        name = process.stderr.readline().split()[1]
+        gates = (line for line in process.stderr if "gate" in line)
+        assert [next(gates) for _ in range(2)]  # of the first idea, and of one of the branches
+        process.send_signal(signal.SIGTERM)
+        assert "Traceback" not in process.stderr.read()
+    assert process.returncode == 5
+    sessions = json.loads(circle(plain, "list", "--json").stdout)
+    assert [session["status"] for session in sessions].count("stopped") == 3  # the first is held, for what comes next
+    ended = circle(plain, "campaign", "--resume", name, "--json")
+    assert ended.returncode == 0, ended.stderr
+    shown_ = json.loads(ended.stdout)
+    assert [win["title"] for win in shown_["wins"]] == ["An intercept", "A higher rate"]
+    for session in json.loads(circle(plain, "list", "--json").stdout):
+        keys = [run["key"] for run in journal(plain, session["id"], "run")]
+        assert len(keys) == len(set(keys))
+
+
 @pytest.mark.long
 def test_the_error_budget_ends_the_night(plain: Path, tmp_path: Path) -> None:
     """One confirmation is bought, and goes to the surest; the other idea is dropped, and told as promising."""

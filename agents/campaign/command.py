@@ -16,7 +16,9 @@ from agents.researchers import open_researcher
 from agents.session import Home, Options, load_committed_target, tree_of
 
 
-def queue(home: Home, file: Path | None, researcher: str, options: Options, hours: float, error: float) -> OpenCampaign:
+def queue(
+    home: Home, file: Path | None, researcher: str, options: Options, hours: float, error: float, at_once: int
+) -> OpenCampaign:
     """Start a campaign with the ideas of a file, or with the researcher's own.
 
     Raises:
@@ -30,7 +32,7 @@ def queue(home: Home, file: Path | None, researcher: str, options: Options, hour
     tried = home.tried(tree_of(home.workspace, target, base, ()), preset, tokens) if options.memory else ()
     entries = read_ideas(file) if file else own_ideas(answers, tried)
     check(entries, home, answers, base)
-    return start_campaign(home, entries, researcher, options, hours, error)
+    return start_campaign(home, entries, researcher, options, hours, error, at_once)
 
 
 def follow(opened: OpenCampaign, report: Reporter, notify: Notifier) -> tuple[dict[str, Any], str]:

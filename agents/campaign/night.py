@@ -19,9 +19,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from agents.budget import MOST_HELD, confirmation_runs, judging_runs, screening_runs
 from agents.campaign.board import BUNDLE, Board, Seat
+from agents.campaign.branches import drive_together
 from agents.campaign.bundle import Bundle, bundle_of, member_of
 from agents.campaign.record import Win
 from agents.campaign.stack import STACK_PAIRS, measure_stack
@@ -79,36 +81,50 @@ class Night:
         if gains := next((seat for seat in held if _gains(seat)), None):
             return self._affords(screening_runs(floor=True)) and self._go_on(gains)
         turns = [seat for seat in held if seat.held and seat.held.held == "confirmation"]
-        if fresh := next((seat for seat in seats if seat.fresh), None):
-            screening = screening_runs(any(seat.opened for seat in seats))
-            room = self._affords(screening + judging_runs(self._confidence, len(turns)))
-            if room and len(turns) < MOST_HELD:
-                return self._start(fresh)
+        fresh = [seat for seat in seats if seat.fresh]
+        if fresh:
+            if len(turns) < MOST_HELD and (next_ones := self._with_room(fresh, turns, seats)):
+                return self._start(next_ones)
             if not turns:
                 return False
         if turns:
-            return self._judge(turns, hurried=fresh is not None)
+            return self._judge(turns, hurried=bool(fresh))
         if held:
             return self._affords(screening_runs(floor=True)) and self._go_on(held[0])
         return not any(seat.waits for seat in seats) and self._bundle(seats)
 
-    def _start(self, seat: Seat) -> bool:
-        """Start an idea's session on the present baseline; what cannot be started is on record with the reason."""
-        entry, key = seat.entry, f"{self.board.round} {seat.name}"
+    def _with_room(self, fresh: list[Seat], turns: list[Seat], seats: list[Seat]) -> list[Seat]:
+        """The ideas to be screened next: one, which finds the floor, and then several where they may be at once."""
+        floor = any(seat.opened for seat in seats)
+        at_once = min(self.board.opened.campaign.at_once, MOST_HELD - len(turns)) if floor else 1
+        judging = judging_runs(self._confidence, len(turns))
+        counts = (count for count in range(min(at_once, len(fresh)), 0, -1))
+        room = next((count for count in counts if self._affords(count * screening_runs(floor) + judging)), 0)
+        return fresh[:room]
+
+    def _start(self, seats: list[Seat]) -> bool:
+        """Start ideas' sessions on the present baseline; what cannot be started is on record with the reason."""
+        begun = [self.board.seat(seat.name) for seat in seats if self._put_on_record(seat, len(seats))]
+        if len(begun) == 1:
+            self._drive(begun[0])
+        elif begun:
+            self._drive_together(begun)
+        return True
+
+    def _put_on_record(self, seat: Seat, shares: int) -> bool:
+        key = f"{self.board.round} {seat.name}"
 
         def begin() -> dict[str, str]:
             try:
-                return {"session": self._begin(key, seat).session.id}
+                return {"session": self._begin(key, seat, shares).session.id}
             except (UsageError, DiffRefused) as error:
                 return {"refused": str(error)}
 
         body = self.board.journal.once("session", key, begin)
-        self._say(f"{entry.text}: " + (body.get("refused") or f"session {body['session']}"))
-        if "session" in body:
-            self._drive(self.board.seat(seat.name))
-        return True
+        self._say(f"{seat.entry.text}: " + (body.get("refused") or f"session {body['session']}"))
+        return "session" in body
 
-    def _begin(self, key: str, seat: Seat) -> Opened:
+    def _begin(self, key: str, seat: Seat, shares: int) -> Opened:
         from agents.brought import plan_of
         from agents.researchers import open_researcher
         from agents.researchers.nobody import Nobody
@@ -117,7 +133,7 @@ class Night:
         secret = hmac.new(bytes.fromhex(campaign.secret), key.encode(), hashlib.sha256).hexdigest()[:32]
         if begun := next((old for old in home.sessions() if _is(old.session, campaign.id, secret)), None):
             return begun  # the night was killed before it could put it on record
-        options = replace(campaign.options, secret=secret, budget=self._left())
+        options = replace(campaign.options, secret=secret, budget=self._left(shares))
         place = Place(
             campaign.id,
             campaign.origin,
@@ -138,8 +154,11 @@ class Night:
         plan = plan_of(home, diff, entry.flags, entry.text, entry.ablations, self.board.base)
         return start(home, entry.text, Nobody(), options, (diff, plan), campaign.author, place)
 
-    def _left(self) -> Budget:
-        """What is left of the night's limits: no session may use more, whatever its steps were expected to take."""
+    def _left(self, shares: int) -> Budget:
+        """What is left of the night's limits: no session may use more, whatever its steps were expected to take.
+
+        What a model may use is shared by the sessions that are at work at once.
+        """
         campaign, (used, seconds) = self.board.opened.campaign, self.board.cost()
         budget, limit = campaign.options.budget, campaign.options.budget.max_runs
         hours = max(0.0, campaign.hours - seconds / 3600)
@@ -147,8 +166,8 @@ class Night:
         if budget.max_usd is not None or budget.max_tokens is not None:
             usage = self.board.usage()
             tokens = usage.input_tokens + usage.output_tokens
-            left["max_usd"] = budget.max_usd and max(0.0, budget.max_usd - usage.usd)
-            left["max_tokens"] = budget.max_tokens and max(0, budget.max_tokens - tokens)
+            left["max_usd"] = budget.max_usd and max(0.0, budget.max_usd - usage.usd) / shares
+            left["max_tokens"] = budget.max_tokens and max(0, budget.max_tokens - tokens) // shares
         return budget.model_copy(update=left)
 
     def _judge(self, turns: list[Seat], hurried: bool) -> bool:
@@ -182,19 +201,39 @@ class Night:
     def _drive(self, seat: Seat, answer: str | None = None) -> None:
         """Drive a session to where it is held, waits or ends; an error of its own ends it alone."""
         assert seat.opened
-        name, here = seat.opened.session.id, self.board.opened.campaign.id
+        name = seat.opened.session.id
         self.board.forget(seat.opened)
         try:
             with self._timed():
                 drive(seat.opened, self.report, answer)
         except Interrupted:
-            raise Interrupted(f"Campaign {here} has stopped; circle campaign --resume {here} goes on.") from None
+            raise self._stopped from None
         except CircleError as error:
             if isinstance(error, SandboxMissing) or (isinstance(error, BaselineRefused) and not self._has_a_floor()):
                 raise
             reason = str(error)
             self.board.journal.once("broken", name, lambda: reason)
         self._tell_if_waiting(seat)
+
+    def _drive_together(self, seats: list[Seat]) -> None:
+        """Drive several sessions side by side, each as far as it goes by itself; an error ends its own alone."""
+        sessions = [seat.opened for seat in seats if seat.opened]
+        for opened in sessions:
+            self.board.forget(opened)
+        try:
+            with self._timed():
+                errors = drive_together(sessions, self.report)
+        except Interrupted:
+            raise self._stopped from None
+        for name, reason in errors.items():
+            self.board.journal.once("broken", name, partial(str, reason))
+        for seat in seats:
+            self._tell_if_waiting(seat)
+
+    @property
+    def _stopped(self) -> Interrupted:
+        name = self.board.opened.campaign.id
+        return Interrupted(f"Campaign {name} has stopped; circle campaign --resume {name} goes on.")
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -270,7 +309,7 @@ class Night:
         self.board.journal.once(BUNDLE, number, lambda: made.model_dump(mode="json"))
         for title, why in made.left_out.items():
             self._say(f"not in the bundle: {title} ({why})")
-        return bool(made.members) and self._start(self.board.seat(BUNDLE))
+        return bool(made.members) and self._start([self.board.seat(BUNDLE)])
 
     def _close(self) -> None:
         """End the night, unless something that could still be afforded waits for a person; keep what was won."""

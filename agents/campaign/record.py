@@ -33,7 +33,8 @@ class Campaign(Record):
     """What a campaign is about; fixed when it starts.
 
     `error` is how often a night of useless ideas may claim a win, and `confirmations` how many it buys: all sessions
-    share them. `origin` is the person's commit that the night starts from, `author` who brought the diffs in `entries`.
+    share them; so many ideas are screened `at_once`. `origin` is the person's commit that the night starts from, and
+    `author` who brought the diffs in `entries`.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Campaign(Record):
     hours: float
     error: float
     confirmations: int
+    at_once: int = 1
 
 
 class Win(Record):
@@ -103,7 +105,13 @@ def place(home: Home, name: str) -> Path:
 
 
 def start_campaign(
-    home: Home, entries: tuple[Entry, ...], researcher: str, options: Options, hours: float, error: float
+    home: Home,
+    entries: tuple[Entry, ...],
+    researcher: str,
+    options: Options,
+    hours: float,
+    error: float,
+    at_once: int = 1,
 ) -> OpenCampaign:
     """Make a campaign's folder and record; raise UsageError if the error budget buys no confirmation."""
     confirmations = confirmations_within(error, options.confidence)
@@ -122,6 +130,7 @@ def start_campaign(
         hours=hours,
         error=error,
         confirmations=confirmations,
+        at_once=at_once,
     )
     opened = OpenCampaign(home, campaign)
     opened.folder.mkdir(parents=True)

@@ -13,6 +13,7 @@ from agents.commands.following import announce, display, exit_code, follow
 from agents.errors import CircleError, UsageError
 from agents.options import (
     AblationOption,
+    AtOnceOption,
     ConfidenceOption,
     DollarsOption,
     EffectOption,
@@ -207,6 +208,7 @@ def campaign(
     ideas: IdeasOption = None,
     hours: NightOption = 8.0,
     error: ErrorOption = 0.05,
+    at_once: AtOnceOption = 1,
     resume: ResumeOption = None,
     target: TargetOption = None,
     researcher: ResearcherOption = None,
@@ -262,7 +264,7 @@ def campaign(
             max_tokens=max_tokens,
             track=track,
         )
-        opened = queue(place, ideas, researcher_of(researcher, settings, options), options, hours, error)
+        opened = queue(place, ideas, researcher_of(researcher, settings, options), options, hours, error, at_once)
     print(f"campaign {opened.campaign.id}", file=sys.stderr, flush=True)
     with display() as report:
         shown, page = follow(opened, report, tell)

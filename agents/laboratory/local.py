@@ -31,6 +31,7 @@ from agents.laboratory.reports import Report, ReportMissing, read_report, sha256
 from agents.laboratory.sandbox import Sandbox
 from agents.laboratory.snapshot import Snapshot
 from agents.laboratory.trees import Trees
+from agents.laboratory.turn import turn_of
 from agents.laboratory.watcher import Job, Watchers, forget
 from agents.plain_text import excerpt, plain
 from agents.ports import Order, Reporter, Switches, Workspace, silent
@@ -65,6 +66,7 @@ class LocalLaboratory:
     """Trains on this machine.
 
     `home` is the target's `.circle` folder, `folder` the session's; `stop` says whether the session was asked to stop.
+    Sessions with the same file as their `turn` train one after the other.
     """
 
     target: Target
@@ -77,6 +79,7 @@ class LocalLaboratory:
     journal: Journal
     workers: int
     report: Reporter = silent
+    turn: Path | None = None
     processes: Processes = field(default_factory=Processes)
     watchers: Watchers = field(default_factory=Watchers)
 
@@ -112,7 +115,8 @@ class LocalLaboratory:
         different = {order.key: order for order in orders}
         self._data.serve(order for key, order in different.items() if self.journal.find("run", key) is None)
         alone = any(order.alone for order in orders)
-        with ThreadPoolExecutor(max_workers=1 if alone else self._at_once) as pool, ExitStack() as interrupted:
+        threads = 1 if alone else self._at_once
+        with turn_of(self.turn), ThreadPoolExecutor(threads) as pool, ExitStack() as interrupted:
             interrupted.callback(self._end_all)
             runs = dict(zip(different, pool.map(self._once, different.values()), strict=True))
             interrupted.pop_all()
