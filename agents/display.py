@@ -139,7 +139,7 @@ class Display:
 
     def _on_look(self, pairs: int, decision: str) -> None:
         words = {"more": "open, more pairs", "win": "beaten", "refused": "not beaten"}[decision]
-        self._say("look", f"after {pairs} pairs on hidden data: {words}")
+        self._say("look", f"after {pairs} pairs on fresh seeds: {words}")
 
     def _on_experiment(self, version: int, experiment: Experiment) -> None:
         seen = experiment.visible_effect

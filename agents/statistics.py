@@ -335,6 +335,7 @@ class Evidence:
     memory_ratio: float | None = None
     memory_limit: float = 2.0
     time_limit: float | None = None
+    self_reported: bool = False
     equal_time_effect: Interval | None = None
     kappa: float | None = None
     retrained: bool = False
@@ -417,7 +418,7 @@ def _confirmed(e: Evidence) -> Verdict | None:
     unslowed = speed is not None and speed.mean <= FREE_SLOWDOWN
     free = unslowed or (speed is not None and e.time_limit is not None and speed.low <= e.time_limit)
     slower = not free and speed is not None and speed.low > 1
-    start = "Confirmed on fresh seeds and hidden data"
+    start = f"Confirmed on {_grounds(e)}"
     if timed is None and free:
         cost = "no slower" if unslowed or not speed else f"at {speed.mean:.3f} times the step time, which is allowed"
         finding = f"{start}, and {cost}; the visible gain is {_span(tokens)}."
@@ -434,6 +435,11 @@ def _confirmed(e: Evidence) -> Verdict | None:
     return _row(6, "inconclusive", "system", EQUAL_TIME, timed.mean if timed else None, finding)
 
 
+def _grounds(e: Evidence) -> str:
+    """What a confirmation rests on: a run's own word knows of no hidden split."""
+    return "fresh seeds, by the runs' own word" if e.self_reported else "fresh seeds and hidden data"
+
+
 def _measured(e: Evidence) -> Verdict:
     """Rows 7 to 10: what the visible split says of a version that no confirmation carries."""
     effect, useful = e.visible_effect, USEFUL * e.sigma
@@ -443,7 +449,7 @@ def _measured(e: Evidence) -> Verdict:
         finding = f"No useful effect: the gain is {_span(effect)}, below half a sigma ({useful:.4g})."
         return _row(8, "loss", "theory", EQUAL_TOKENS, effect.mean, finding)
     if effect and effect.low > 0 and e.confirmation == "refused":
-        finding = f"Fresh seeds and hidden data did not confirm the visible gain of {_span(effect)}."
+        finding = f"{_grounds(e).capitalize()} did not confirm the visible gain of {_span(effect)}."
         return _row(9, "inconclusive", "noise", EQUAL_TOKENS, effect.mean, finding)
     enough = len(e.differences) > 1
     spread = stdev(e.differences) if enough else math.sqrt(2) * e.sigma

@@ -104,6 +104,7 @@ def _evidence(version: Version, floor: Baseline, target: Target) -> Evidence:
         memory_ratio=experiment.memory_ratio,
         memory_limit=target.guards.memory_ratio,
         time_limit=target.time_limit,
+        self_reported=target.evaluation.self_reported,
         equal_time_effect=experiment.equal_time_effect,
         kappa=experiment.kappa,
         retrained=experiment.retrained,
