@@ -415,16 +415,19 @@ def test_a_session_without_a_node_is_told_and_resumable(world: World, laboratory
 def test_a_laboratory_that_there_is_not_is_told_at_once(plain: Path) -> None:
     """Another name is wrong usage, an address where nobody answers an error; neither leaves a session."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-    for lab, code, words in (
-        ("slurm", 2, "There is no laboratory 'slurm'"),
-        ("ray:", 2, "There is no laboratory 'ray:'"),
-        (f"ray:{address}", 1, f"Nobody answers at {address}"),
-    ):
-        began = time.monotonic()
-        done = circle(plain, *JUDGE, "--lab", lab)
-        assert (done.returncode, done.stderr.count("\n")) == (code, 1) and words in done.stderr, done.stderr
-        assert time.monotonic() - began < 15
+        gone = f"127.0.0.1:{server.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        silent = f"127.0.0.1:{server.getsockname()[1]}"
+        for lab, code, words in (
+            ("slurm", 2, "There is no laboratory 'slurm'"),
+            ("ray:", 2, "There is no laboratory 'ray:'"),
+            (f"ray:{gone}", 1, f"Nobody answers at {gone}"),
+            (f"ray:{silent}", 1, f"Nobody answers at {silent} (timed out)"),
+        ):
+            began = time.monotonic()
+            done = circle(plain, *JUDGE, "--lab", lab)
+            assert (done.returncode, done.stderr.count("\n")) == (code, 1) and words in done.stderr, done.stderr
+            assert time.monotonic() - began < 15
     assert not list(plain.glob(".circle/sessions/*"))
 
 
