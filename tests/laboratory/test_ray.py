@@ -32,6 +32,7 @@ from agents.records import Run
 from agents.session import Home, load_committed_target
 from agents.workspace import GitWorkspace
 from tests.commands import TARGETS, circle, diff_of, git, session_id
+from tests.laboratory.test_local import telling, with_data
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 from ray.cluster_utils import Cluster as Nodes  # noqa: E402  (where Ray is installed)
@@ -274,6 +275,19 @@ def test_a_run_on_a_node_is_the_run_that_it_would_be_here(world: World, joined: 
     files = [lab.folder / "runs" / orders[0].key / "weights.json" for lab in (here, there)]
     assert files[0].read_bytes() == files[1].read_bytes()
     assert sorted(path.name for path in (there.folder / "runs").iterdir() if path.name.startswith(".")) == []
+
+
+def test_a_run_on_a_node_is_served_its_own_tokens(plain: Path, joined: Cluster, laboratory: Open) -> None:
+    """And no others: neither the whole split nor the hidden one nor the raw corpus is on the node for it."""
+    root = with_data(plain)
+    look = "[(data / 'open' / 'train.txt').read_text().split(), sorted(os.listdir(data.parent)), os.listdir(data)]"
+    orders = [order(version(root, telling(look)), seed) for seed in (1, 2)]
+    here, there = laboratory(root), laboratory(root, joined)
+    for one, other, seed in zip(here.run(orders), there.run(orders), (1, 2), strict=True):
+        assert but_for_times(one) == but_for_times(other) and other.tokens_served == 1_600
+        tokens, beside, parts = json.loads((there.folder / "runs" / other.key / "seen.json").read_text())
+        assert tokens == [str(number) for number in range(seed, seed + 1_600)]
+        assert beside == ["data", "left", "tree"] and parts == ["open"]
 
 
 @pytest.mark.long
