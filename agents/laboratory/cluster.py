@@ -7,6 +7,7 @@ and sandbox. A session takes the kind with the most free CPUs, and keeps it.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import threading
@@ -29,6 +30,9 @@ from agents.records import digest
 
 _ANSWER_SECONDS = 5.0
 _LOOK_SECONDS = 60.0
+# How a client of gRPC, which is HTTP/2, begins, and the kind of a server's first frame, or of one that wants TLS.
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+_SETTINGS, _TLS = b"\x04", b"\x15"
 
 
 @dataclass(frozen=True)
@@ -150,12 +154,17 @@ def join(address: str) -> Cluster:
         LaboratoryError: nobody answers there.
     """
     if not ray.is_initialized():
+        address = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
         _check_answers(address)
         ray_worker._worker_logs_enabled = False  # else what its nodes complain of is on our standard output
         try:
             with _own_signals():
                 ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **_of_a_new_one(address))
         except (RayError, OSError, RuntimeError, ValueError) as error:
+            if address == "auto":
+                raise LaboratoryError(
+                    "There is no Ray cluster on this machine: `ray start` one, or name its address, ray:HOST:PORT."
+                ) from error
             raise LaboratoryError(f"The Ray cluster {address} cannot be joined: {_first_line(error)}") from error
     return Cluster()
 
@@ -170,14 +179,18 @@ def _of_a_new_one(address: str) -> dict[str, Any]:
 
 
 def _check_answers(address: str) -> None:
-    """Raise LaboratoryError at once where Ray would try for long."""
+    """Raise LaboratoryError within seconds where Ray would try for a quarter of an hour."""
     host, colon, port = address.rpartition(":")
     if not colon:
         return
     try:
-        socket.create_connection((host, int(port)), _ANSWER_SECONDS).close()
+        with socket.create_connection((host, int(port)), _ANSWER_SECONDS) as connection:
+            connection.sendall(_GREETING)
+            answer = connection.recv(9)
     except (OSError, ValueError, OverflowError) as error:
         raise LaboratoryError(f"Nobody answers at {address} ({error}): is the Ray cluster up?") from error
+    if answer[3:4] != _SETTINGS and answer[:1] != _TLS:
+        raise LaboratoryError(f"What answers at {address} is no Ray cluster: `ray status` on its head has the address.")
 
 
 @contextmanager

@@ -61,7 +61,12 @@ def gradient(*arguments):
 
 @pytest.fixture
 def serving(plain: Path) -> Path:
-    """The plain target with data that its base commit prepares and serves, and a run that tells what it sees."""
+    """The plain target with data."""
+    return with_data(plain)
+
+
+def with_data(plain: Path) -> Path:
+    """Give the plain target data that its base commit prepares and serves, and a run that can tell what it sees."""
     (plain / "prepare.py").write_text(PREPARE)
     (plain / "serve.py").write_text(SERVE)
     target = (plain / "circle.toml").read_text()

@@ -32,6 +32,7 @@ from agents.records import Run
 from agents.session import Home, load_committed_target
 from agents.workspace import GitWorkspace
 from tests.commands import TARGETS, circle, diff_of, git, session_id
+from tests.laboratory.test_local import telling, with_data
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 from ray.cluster_utils import Cluster as Nodes  # noqa: E402  (where Ray is installed)
@@ -276,6 +277,19 @@ def test_a_run_on_a_node_is_the_run_that_it_would_be_here(world: World, joined: 
     assert sorted(path.name for path in (there.folder / "runs").iterdir() if path.name.startswith(".")) == []
 
 
+def test_a_run_on_a_node_is_served_its_own_tokens(plain: Path, joined: Cluster, laboratory: Open) -> None:
+    """And no others: neither the whole split nor the hidden one nor the raw corpus is on the node for it."""
+    root = with_data(plain)
+    look = "[(data / 'open' / 'train.txt').read_text().split(), sorted(os.listdir(data.parent)), os.listdir(data)]"
+    orders = [order(version(root, telling(look)), seed) for seed in (1, 2)]
+    here, there = laboratory(root), laboratory(root, joined)
+    for one, other, seed in zip(here.run(orders), there.run(orders), (1, 2), strict=True):
+        assert but_for_times(one) == but_for_times(other) and other.tokens_served == 1_600
+        tokens, beside, parts = json.loads((there.folder / "runs" / other.key / "seen.json").read_text())
+        assert tokens == [str(number) for number in range(seed, seed + 1_600)]
+        assert beside == ["data", "left", "tree"] and parts == ["open"]
+
+
 @pytest.mark.long
 def test_a_session_on_a_cluster_is_the_session_that_it_would_be_here(world: World, undisturbed: Judged) -> None:
     """The same seeds, metrics, weights and verdict."""
@@ -415,16 +429,19 @@ def test_a_session_without_a_node_is_told_and_resumable(world: World, laboratory
 def test_a_laboratory_that_there_is_not_is_told_at_once(plain: Path) -> None:
     """Another name is wrong usage, an address where nobody answers an error; neither leaves a session."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-    for lab, code, words in (
-        ("slurm", 2, "There is no laboratory 'slurm'"),
-        ("ray:", 2, "There is no laboratory 'ray:'"),
-        (f"ray:{address}", 1, f"Nobody answers at {address}"),
-    ):
-        began = time.monotonic()
-        done = circle(plain, *JUDGE, "--lab", lab)
-        assert (done.returncode, done.stderr.count("\n")) == (code, 1) and words in done.stderr, done.stderr
-        assert time.monotonic() - began < 15
+        gone = f"127.0.0.1:{server.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        silent = f"127.0.0.1:{server.getsockname()[1]}"
+        for lab, code, words in (
+            ("slurm", 2, "There is no laboratory 'slurm'"),
+            ("ray:", 2, "There is no laboratory 'ray:'"),
+            (f"ray:{gone}", 1, f"Nobody answers at {gone}"),
+            (f"ray:{silent}", 1, f"Nobody answers at {silent} (timed out)"),
+        ):
+            began = time.monotonic()
+            done = circle(plain, *JUDGE, "--lab", lab)
+            assert (done.returncode, done.stderr.count("\n")) == (code, 1) and words in done.stderr, done.stderr
+            assert time.monotonic() - began < 15
     assert not list(plain.glob(".circle/sessions/*"))
 
 
