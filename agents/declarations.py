@@ -1,8 +1,9 @@
-"""The flags that a file declares: fields of a dataclass, assignments of a Python file, or the names of a YAML file."""
+"""The flags that a file declares: fields of a dataclass, assignments of a Python file, names of a YAML or JSON file."""
 
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -128,5 +129,7 @@ def _rewritten_yaml(text: str, flags: Flags, values: Mapping[str, FlagValue]) ->
         if not isinstance(place, dict) or name not in place:
             raise TargetError(f"{flags.file} declares no {dotted}: a flag is named by its place, as optimizer.lr.")
         place[name] = value
+    if flags.file.endswith(".json"):
+        return json.dumps(document, indent=2)
     written: str = yaml.safe_dump(document, sort_keys=False)
     return written

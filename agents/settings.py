@@ -103,8 +103,8 @@ class Flags(_Table):
     """Where flags are declared, and how a run is given them.
 
     They are declared in `file`: as fields of a dataclass, by its own assignments (`dataclass` is then empty), or as the
-    dotted names of a YAML file. Without it, any flag is taken as given. The style `arguments` puts them on the command
-    line, `environment` into variables; `python` and `yaml` give each run its own copy of `file` with their values.
+    dotted names of a YAML or JSON file. Without it, any flag is taken as given. The style `arguments` puts them on the
+    command line, `environment` into variables; `python` and `yaml` give each run a copy of `file` with their values.
     """
 
     style: Style = "arguments"

@@ -147,6 +147,7 @@ def test_wins_stack_and_a_killed_night_goes_on(plain: Path, pace: list[str]) -> 
     assert git(plain, "status", "--porcelain") == "" and git(plain, "branch", "--show-current").strip() == "main"
 
 
+@pytest.mark.long
 def test_ideas_are_screened_side_by_side(plain: Path) -> None:
     """After the first, which finds the floor, two are branches at once; stopped in them, the night goes on and wins.
 

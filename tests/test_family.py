@@ -58,6 +58,7 @@ def test_a_fork_of_a_victory_saves_its_checkpoint(plain: Path, script: Script) -
     assert Path(shown(plain, session_id(made.stderr))["victory"]["checkpoint"]).is_file()
 
 
+@pytest.mark.long
 def test_a_fork_gives_another_human_answer(plain: Path, script: Script) -> None:
     """Approved in one, rejected in the other; a budget can be raised as well."""
     old = session_id(circle(plain, "start", "--researcher", script(LOWER, change(), review()), "Rate").stderr)

@@ -14,6 +14,7 @@ from agents.settings import Flags
 from tests.commands import TARGETS, circle, git, shown
 
 YAML = Flags(style="yaml", file="config.yaml")
+JSON = Flags(style="yaml", file="config.json")
 MODULE = Flags(style="python", file="settings.py", dataclass="")
 FIELDS = Flags(style="python", file="settings.py", dataclass="C")
 
@@ -66,6 +67,7 @@ _FLAGS = {
         ("class C:\n n: str = field(default='a')\n", FIELDS, "n", "b", "class C:\n n: str = field(default='b')\n"),
         ("a: {b: 1}\nc: yes\n", YAML, "a.b", 0.001, "a:\n  b: 0.001\nc: true\n"),
         ("a:\n  b: 1\n", YAML, "a.b", 1e-05, "a:\n  b: 1.0e-05\n"),
+        ('{"a": 1, "b": true}', JSON, "a", 2, '{\n  "a": 2,\n  "b": true\n}'),
     ],
 )  # fmt: skip
 def test_a_file_declares_another_value(text: str, flags: Flags, name: str, value: float | str, expected: str) -> None:
@@ -119,7 +121,9 @@ def target(folder: Path, style: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("style", sorted(_FLAGS))
+@pytest.mark.parametrize(
+    "style", ["yaml", *(pytest.param(style, marks=pytest.mark.long) for style in ("environment", "python"))]
+)
 def test_a_flag_is_judged_in_its_style(tmp_path: Path, style: str) -> None:
     """The intercept wins as it does on the command line, with the same floor; each run had a tree of its own."""
     folder = target(tmp_path / style, style)

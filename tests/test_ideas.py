@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from agents.session import Home, Summary, tree_of
 from agents.settings import load_target
 from tests.commands import circle, git, session_id
@@ -24,6 +26,7 @@ flags = [{ name = "rate", default = 0.01, value = 0.004 }]
 """
 
 
+@pytest.mark.long
 def test_what_failed_is_remembered_and_not_tried_again(plain: Path, tmp_path: Path) -> None:
     """On the same code it is refused with the session's name; on other code it is tried, and says so everywhere."""
     (tmp_path / "catalogue" / "pace").mkdir(parents=True)

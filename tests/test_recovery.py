@@ -62,6 +62,7 @@ def test_a_lost_checkpoint_is_made_again(plain: Path, waiting: str, damage: str)
     assert circle(plain, "replay", waiting).returncode == 0
 
 
+@pytest.mark.long
 def test_a_decision_on_record_needs_no_second_one(plain: Path, waiting: str) -> None:
     """Killed between the answer's record and the graph's next step: resume acts on it, and another is refused."""
     assert approved(plain, waiting, CIRCLE_CRASH_AT="answer recorded #1") == -signal.SIGKILL

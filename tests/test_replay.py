@@ -52,6 +52,7 @@ def world(folder: Path, name: str) -> tuple[str, bytes, set[str]]:
     return git(folder, "for-each-ref"), (session / "journal.sqlite").read_bytes(), {str(p) for p in session.rglob("*")}
 
 
+@pytest.mark.long
 def test_a_victory_after_a_failure_is_walked_through_again(plain: Path, script: Script) -> None:
     """Every step is as it was; nothing is asked, trained or committed; a changed record is told with both sides."""
     replies = [LOWER, change(), review(), analysis("Slow."), revision(), BETTER, change(), review(), analysis()]

@@ -11,7 +11,9 @@ import pytest
 from agents.nodes.experiment import experiment
 from agents.ports import Order
 from agents.records import Baseline, Budget, Flag, Idea, Patch, Plan, Run, Session, Version
+from agents.settings import Guards, Preset, Target, load_target
 from agents.statistics import noise_floor
+from tests.commands import TARGETS
 
 TOKENS, KAPPA, GAIN = 100_000, 0.4, 0.05
 BASE = "0" * 40
@@ -44,7 +46,15 @@ class Formula:
         )
 
 
-def conducted(ratio: float, commit: str = "1" * 40) -> tuple[list[Order], dict]:
+def target(time_limit: float | None) -> Target:
+    """The plain target with a preset `p`, and with a bound of time if there is one."""
+    plain = load_target(TARGETS / "plain")
+    preset = Preset(train_tokens=TOKENS, short_tokens=1000)
+    guards = Guards(time_ratio=time_limit)
+    return plain.model_copy(update={"presets": {"p": preset}, "guards": guards})
+
+
+def conducted(ratio: float, commit: str = "1" * 40, time_limit: float | None = None) -> tuple[list[Order], dict]:
     """Run the experiment of a version that is so much slower; return what it ordered and what it found."""
     laboratory = Formula(ratio)
     floor = laboratory.run([Order("baseline", "floor", seed, BASE, TOKENS) for seed in range(1, 9)])
@@ -81,9 +91,7 @@ def conducted(ratio: float, commit: str = "1" * 40) -> tuple[list[Order], dict]:
     )
     context = SimpleNamespace(
         session=session,
-        target=SimpleNamespace(
-            scale=lambda preset: SimpleNamespace(short_tokens=1000), evaluation=SimpleNamespace(model="")
-        ),
+        target=target(time_limit),
         laboratory=laboratory,
         clock=SimpleNamespace(elapsed=lambda moment: 0.0),
         record=lambda kind, key, body: body,
@@ -123,6 +131,14 @@ def test_a_baseline_is_trained_as_long_where_in_doubt_and_before_a_win(
         assert found["equal_time_effect"]["mean"] == pytest.approx(left * GAIN, abs=0.003)
     else:
         assert "confirm" not in stages
+
+
+@pytest.mark.parametrize(("ratio", "ended"), [(1.3, "confirmed"), (1.7, "too costly")])
+def test_a_bound_of_time_takes_the_place_of_equal_time(ratio: float, ended: str) -> None:
+    """Within it a slower version may win, and the baseline is not trained as long."""
+    orders, found = conducted(ratio, time_limit=1.5)
+    assert found["ended"] == ended and found["equal_time_effect"] is None
+    assert not [order for order in orders if order.stage == "stretched"]
 
 
 def test_each_version_is_timed_beside_a_baseline_of_its_own() -> None:

@@ -90,6 +90,7 @@ def test_a_rejection_reaches_the_planner(plain: Path, script: Script) -> None:
     assert any("Please try an intercept instead." in question for question in questions)
 
 
+@pytest.mark.long
 def test_a_killed_session_resumes_to_the_same_end(plain: Path, script: Script) -> None:
     """kill -9 in the middle of the runs: the end is the undisturbed session's, and no run is charged twice."""
     replies = [
@@ -219,6 +220,7 @@ def test_a_baseline_that_cannot_carry_a_verdict_is_refused(
     assert shown(plain, session_id(ended.stderr))["status"] == "failed"
 
 
+@pytest.mark.long
 def test_a_damaged_session_does_not_stand_in_the_way(plain: Path, script: Script) -> None:
     """It is told by its name when asked for, and left out of lists and memories."""
     name = session_id(circle(plain, "start", "--researcher", script(BETTER, change(), review()), "Rate").stderr)

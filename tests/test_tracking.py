@@ -43,6 +43,7 @@ def test_tensorboard_has_every_run_and_the_verdict(plain: Path) -> None:
         assert set(events.Tags()["tensors"]) <= {"loss", "seconds per step"}
 
 
+@pytest.mark.long
 def test_mlflow_has_every_run_and_the_verdict(plain: Path, tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
     uri = f"sqlite:///{tmp_path / 'elsewhere.db'}"

@@ -13,8 +13,8 @@ from agents.records import FlagValue
 from agents.settings import Flags, Style, flag_value
 
 _ENVIRONMENT = re.compile(r"^(os\.)?(environ\.get|getenv|environ\[\])$")
-_YAML_NAME = re.compile(r"\.ya?ml$")
-_LOCAL_CONFIG = re.compile(r"(config|settings|hparams|hyperparameters|params|options)")
+_YAML_NAME = re.compile(r"\.(ya?ml|json)$")
+_LOCAL_CONFIG = re.compile(r"(config|settings|hparams|hyperparameters|params|options)[^/]*$")
 SEED = re.compile(r"^(random|global|manual|rng|np|torch)?_?(seed|random_state)$")
 OUTPUT = re.compile(
     r"^(output|out|save|log|logging|result|results|checkpoint|ckpt|run|work|exp|experiment|model|metrics)_?"
@@ -47,7 +47,7 @@ class Setting:
 
 
 def settings_of(files: Mapping[str, str], script: str) -> list[Setting]:
-    """Return all settings that a script's own modules declare; `files` are the texts of Python and YAML files."""
+    """Return all settings that a script's own modules declare; `files` are the texts of Python, YAML and JSON files."""
     modules = _modules(files, script)
     trees = {name: tree for name in modules if (tree := _tree(files[name])) is not None}
     words = [setting for tree in trees.values() for setting in _arguments(tree)]
@@ -55,7 +55,10 @@ def settings_of(files: Mapping[str, str], script: str) -> list[Setting]:
     if any(_takes_fields(tree) for tree in trees.values()):
         found += [setting for name, tree in trees.items() for setting in _fields(name, tree)]
     found += _yaml_settings(files, script, trees)
-    return found + [setting for name in modules[1:] for setting in _assignments(name, files[name])]
+    found += [setting for name in modules[1:] if _LOCAL_CONFIG.search(name) for setting in _assigned(name, files[name])]
+    if not any(is_seed(setting) for setting in found):
+        found += _assigned(script, files[script])
+    return found
 
 
 def is_seed(setting: Setting) -> bool:
@@ -164,10 +167,8 @@ def _yaml_settings(files: Mapping[str, str], script: str, trees: Mapping[str, as
     return []
 
 
-def _assignments(file: str, text: str) -> list[Setting]:
-    """What a module of settings assigns."""
-    if not _LOCAL_CONFIG.search(file.rpartition("/")[2]):
-        return []
+def _assigned(file: str, text: str) -> list[Setting]:
+    """What a module assigns: one of settings, or a script that has its own at its top."""
     try:
         values = declared(text, Flags(style="python", file=file, dataclass=""))
     except TargetError:

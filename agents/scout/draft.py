@@ -83,7 +83,7 @@ def draft(name: str, survey: Survey, reports: Reports, lengths: Lengths) -> str:
 
 def _command(survey: Survey) -> list[str]:
     """The train command: the script, and what its command line takes of seed, length and output."""
-    words = ["{python}", survey.script]
+    words = ["{python}", "-m", survey.module] if survey.module else ["{python}", survey.script]
     for setting, value in _told(survey).items():
         words += [f"--{setting.name}", value] if setting.style == "arguments" else []
     return words

@@ -20,14 +20,19 @@ _NO_HYPERPARAMETER = re.compile(
     r"project|verbose|debug|resume|id|tag|print|log|save|eval|test|wandb|url|key|token|tokens|num_classes|threads)(_|$)"
 )
 _SHARES = re.compile(r"dropout|smoothing|momentum|(^|_)beta|decay_rate|ema|warmup_frac|ratio")
+_TEXTS = re.compile(r"\.(py|ya?ml)$|(^|/)[^/]*(config|settings|params|options)[^/]*\.json$")
 ENVIRONMENTS = (".venv/bin/python", "venv/bin/python", "env/bin/python")
 
 
 @dataclass(frozen=True)
 class Survey:
-    """How a repo seems to train. The roles are None where no setting has such a name."""
+    """How a repo seems to train. The roles are None where no setting has such a name.
+
+    `module` is the script's dotted name where it lies in a package, which it may import its neighbours from.
+    """
 
     script: str
+    module: str
     style: Style
     settings: tuple[Setting, ...]
     seed: Setting | None
@@ -67,7 +72,7 @@ def survey(root: Path, names: Sequence[str], read: Callable[[str], str], script:
     Raises:
         TargetError: no script seems to train, or settings that every run needs are in two different places.
     """
-    files = {name: read(name) for name in names if name.endswith((".py", ".yaml", ".yml"))}
+    files = {name: read(name) for name in names if _TEXTS.search(name)}
     chosen = script or _script(files)
     if chosen not in files:
         raise TargetError(f"{chosen} is no committed Python file of {root}: name the script that trains with --script.")
@@ -79,6 +84,7 @@ def survey(root: Path, names: Sequence[str], read: Callable[[str], str], script:
     protected = tuple(sorted(name for name in code if _MEASURES.search(name) and name != chosen))
     return Survey(
         script=chosen,
+        module=_module(chosen, files),
         style=style,
         settings=tuple(settings),
         seed=seed,
@@ -99,6 +105,14 @@ def _script(files: Mapping[str, str]) -> str:
     if not scored:
         raise TargetError("No Python script seems to train here: name the one that does with --script FILE.")
     return max(sorted(scored), key=lambda name: scored[name])
+
+
+def _module(script: str, files: Mapping[str, str]) -> str:
+    folders = script.split("/")[:-1]
+    packages = ["/".join(folders[: number + 1]) for number in range(len(folders))]
+    if packages and all(f"{package}/__init__.py" in files for package in packages):
+        return script.removesuffix(".py").replace("/", ".")
+    return ""
 
 
 def _score(name: str, text: str) -> int:

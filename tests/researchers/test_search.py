@@ -108,6 +108,7 @@ def test_a_space_that_is_none_is_told(table: str, message: str) -> None:
         target(f"[search.rate]\n{table}\n")
 
 
+@pytest.mark.long
 def test_a_session_searches_and_wins(plain: Path) -> None:
     """Without a key and a researcher's name; it is judged as any version, and replayed as any session."""
     (plain / "circle.toml").write_text(f"{(plain / 'circle.toml').read_text()}\n{SPACE}")

@@ -104,3 +104,19 @@ def test_what_has_no_sensible_space_has_none() -> None:
     assert all(dimension(Setting("x", default, "arguments")) is None for default in (None, "adam", 0, 1, 0.0, -0.5))
     switch = dimension(Setting("tied", True, "arguments"))
     assert switch is not None and switch.choices == (False, True)
+
+
+def test_constants_of_the_script_are_its_last_resort() -> None:
+    """Where nothing else has a seed, the script's own constants are its settings."""
+    seen = found({"train.py": "SEED = 1\nRATE = 0.1\n"})
+    assert {name: (one.style, one.file) for name, one in seen.items()} == {
+        "SEED": ("python", "train.py"),
+        "RATE": ("python", "train.py"),
+    }
+    both = found({"train.py": "p.add_argument('--seed', type=int)\nRATE = 0.1\n"})
+    assert list(both) == ["seed"]
+
+
+def test_a_json_file_is_read_as_yaml_is() -> None:
+    seen = found({"train.py": "open('config.json')", "config.json": '{"a": {"lr": 0.1}}'})
+    assert [(one.name, one.style, one.file) for one in seen.values()] == [("a.lr", "yaml", "config.json")]

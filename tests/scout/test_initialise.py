@@ -162,6 +162,26 @@ def test_what_is_no_training_repo_is_told(tmp_path: Path, kind: str) -> None:
     assert told.returncode == 1 and len(told.stderr.strip().splitlines()) == 1 and "Traceback" not in told.stderr
 
 
+def test_a_script_in_a_package_with_constants_alone(tmp_path: Path) -> None:
+    """It is run as a module, and each run has its own copy of it."""
+    code = (
+        "import random\nfrom . import scale\nSEED = 0\nSTEPS = 20\nRATE = 0.1\n\n"
+        "random.seed(SEED)\nprint('val_loss', scale.BY * sum(random.random() for _ in range(STEPS)) / STEPS + RATE)\n"
+    )
+    folder = tmp_path / "target"
+    (folder / "toy").mkdir(parents=True)
+    (folder / "toy" / "__init__.py").touch()
+    (folder / "toy" / "scale.py").write_text("BY = 2.0\n")
+    (folder / "toy" / "train.py").write_text(code)
+    repo(folder)
+    made = circle(folder, "init")
+    assert made.returncode == 0, made.stderr
+    toml = tomllib.loads((folder / "circle.toml").read_text())
+    assert toml["train"]["command"] == ["{python}", "-m", "toy.train"]
+    assert toml["train"]["settings"] == {"SEED": "{seed}", "STEPS": "{length}"}
+    assert toml["flags"] == {"style": "python", "file": "toy/train.py", "dataclass": ""}
+
+
 def test_data_that_git_does_not_know_can_be_read(tmp_path: Path) -> None:
     """A folder of data beside the code is the same for every run, and a baseline is another one when it changes."""
     reads = TRAIN.replace("loss = ", 'noise = float(pathlib.Path("data/noise.txt").read_text())\nloss = noise * ')
