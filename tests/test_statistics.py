@@ -456,6 +456,11 @@ TABLE = [
     (4, "loss", "system", "gain at equal time", {"visible_effect": BETTER, "equal_time_effect": WORSE}),
     (4, "loss", "system", "gain at equal time", {"confirmation": "win", "equal_time_effect": WORSE}),
     (4, "loss", "system", "memory ratio", {"visible_effect": BETTER, "memory_ratio": 2.1}),
+    (4, "loss", "system", "step-time ratio", {"visible_effect": BETTER, "speed_ratio": SLOWER, "time_limit": 1.01}),
+    (
+        *(5, "win", None, "gain at equal tokens"),
+        {"confirmation": "win", "visible_effect": BETTER, "speed_ratio": SLOWER, "time_limit": 9.0},
+    ),
     (5, "win", None, "gain at equal tokens", {"confirmation": "win", "speed_ratio": AS_FAST}),
     (
         5,
@@ -514,6 +519,14 @@ def test_every_row_of_the_table(row: int, outcome: str, cause: str | None, quant
     assert (verdict.row, verdict.outcome, verdict.cause, verdict.quantity) == (row, outcome, cause, quantity)
     assert verdict.finding.endswith(".")
     assert "None" not in verdict.finding
+
+
+def test_a_confirmation_says_what_it_rests_on() -> None:
+    """A run's own word knows of no hidden split."""
+    facts = {"sigma": 1.0, "visible_effect": BETTER, "confirmation": "win", "speed_ratio": SLOWER, "time_limit": 9.0}
+    assert "hidden data" in judge(Evidence(**facts)).finding
+    told = judge(Evidence(**facts, self_reported=True)).finding
+    assert "by the runs' own word" in told and "hidden" not in told and "which is allowed" in told
 
 
 def test_the_first_row_that_matches_wins() -> None:
