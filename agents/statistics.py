@@ -352,7 +352,7 @@ def judge(evidence: Evidence) -> Verdict:
     | 1 | regression or causality failed, or the flag changes nothing | invalid, implementation |
     | 2 | a crash, a timeout, or a NaN before step 10 | loss, implementation |
     | 3 | diverged later: 2 seeds, or 1 after a repair / 1 seed | loss, theory / loss, implementation |
-    | 4 | better at equal tokens or confirmed, but worse at equal time or over a bound of time or memory | loss, system |
+    | 4 | better at equal tokens or confirmed, but worse at equal time, or out of bounds | loss, system |
     | 5 | confirmed, and no worse at equal time | win |
     | 6 | confirmed, but slower, and not surely better at equal time or not retrained | inconclusive, system |
     | 7 | worse at equal tokens | loss, theory (harmful) |
@@ -360,7 +360,7 @@ def judge(evidence: Evidence) -> Verdict:
     | 9 | better at equal tokens, but refused by the confirmation | inconclusive, noise |
     | 10 | anything else | inconclusive, noise |
 
-    Better, worse and surely: the whole 80 % interval says so.
+    Better, worse and surely: the whole 80 % interval says so. The bounds are of memory, and of time where there is one.
     """
     return _failed(evidence) or _costly(evidence) or _confirmed(evidence) or _measured(evidence)
 
