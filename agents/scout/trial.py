@@ -40,21 +40,25 @@ def explore(
     """
     length = lengths.short
     while True:
-        report("trying", script=survey.script, length=length)
-        looked, seconds = _looked(laboratory, survey, length, scratch)
+        looked, seconds = _looked(laboratory, survey, length, scratch, report)
         found = places(looked.output, looked.log)
-        place = named(found, metric) if metric else next(iter(found), None)
-        if place is not None:
-            timed = replace(lengths, timed=length, seconds=round(seconds, 3))
-            if timed.tried == length or length > lengths.short:
-                return Tried(timed, _reports(looked, survey, place))
-            length = timed.tried
-            continue
-        longer = min(lengths.whole, lengths.short * _GROWTH)
-        if longer == lengths.short or seconds * _GROWTH > SHORT_SECONDS:
+        if place := _chosen(found, metric):
+            break
+        longer = min(lengths.whole, length * _GROWTH)
+        if longer == length or seconds * _GROWTH > SHORT_SECONDS:
             raise TargetError(_no_metric(survey, found, metric))
         length = longer
-        lengths = replace(lengths, short=longer)
+    lengths = replace(lengths, short=length, timed=length, seconds=seconds)
+    if lengths.tried > length:
+        looked, seconds = _looked(laboratory, survey, lengths.whole, scratch, report)
+        lengths = replace(lengths, timed=lengths.whole, seconds=seconds)
+        place = _chosen(places(looked.output, looked.log), metric) or place
+    reports = Reports(place, weights(looked.output), progress(looked.log), _volatile(survey, place))
+    return Tried(lengths, reports)
+
+
+def _chosen(found: list[Place], metric: str) -> Place | None:
+    return named(found, metric) if metric else next(iter(found), None)
 
 
 def compare(laboratory: LocalLaboratory, base: str, length: int, metric: str) -> list[Run]:
@@ -93,12 +97,15 @@ def _same(one: Run, other: Run) -> bool:
     return (one.visible, one.losses, one.history) == (other.visible, other.losses, other.history)
 
 
-def _looked(laboratory: LocalLaboratory, survey: Survey, length: int, scratch: Path) -> tuple[Looked, float]:
+def _looked(
+    laboratory: LocalLaboratory, survey: Survey, length: int, scratch: Path, report: Reporter
+) -> tuple[Looked, float]:
     """Run once on a copy of the code that can be written to, so that what is written there is seen; complain of it."""
+    report("trying", script=survey.script, length=length)
     began = time.monotonic()
     order = Order("baseline", "floor", SEEDS[0], laboratory.base, length)
     looked = laboratory.look(order, scratch / f"{length}", _GROWTH * SHORT_SECONDS)
-    ended, seconds = looked.ended, time.monotonic() - began
+    ended, seconds = looked.ended, round(time.monotonic() - began, 3)
     if ended.timed_out:
         raise TargetError(
             f"{survey.script} was still running after {seconds:.0f} s with a length of {length}: let a setting such as "
@@ -135,10 +142,6 @@ def _no_metric(survey: Survey, found: list[Place], wanted: str) -> str:
         "none that it prints, is named as a loss, an error or a score. Let it print one, as in 'val_loss 1.234', or "
         "name it with --metric."
     )
-
-
-def _reports(looked: Looked, survey: Survey, place: Place) -> Reports:
-    return Reports(place, weights(looked.output), progress(looked.log), _volatile(survey, place))
 
 
 def _volatile(survey: Survey, place: Place) -> tuple[str, ...]:
