@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from agents.errors import ReplyRefused, UsageError
@@ -117,10 +118,9 @@ def propose(space: Mapping[str, Dimension], results: Sequence[tuple[Values, floa
     for values, gain in [(Values(), 0.0), *results]:
         point = defaults | {name: value for name, value in values.items() if name in space}
         known.append(point)
-        if all(place._contains(place.to_internal_repr(point[name])) for name, place in places.items()):
-            state = optuna.trial.TrialState.FAIL if gain is None else optuna.trial.TrialState.COMPLETE
-            trial = optuna.create_trial(params=point, distributions=places, value=gain, state=state)
-            study.add_trial(trial)
+        state = optuna.trial.TrialState.FAIL if gain is None else optuna.trial.TrialState.COMPLETE
+        with suppress(ValueError):  # of a value that lies outside the space
+            study.add_trial(optuna.create_trial(params=point, distributions=places, value=gain, state=state))
     for _ in range(_ASKS):
         asked = study.ask(places)
         point = {name: _rounded(asked.params[name]) for name in space}
