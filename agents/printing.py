@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents.plain_text import excerpt, plain
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _STATE_LINES = 16
 
 
-def print_found(found: Found) -> None:
+def print_found(found: Found, root: Path) -> None:
     """Print what `circle init` found: where the metric is, what two short runs gave, and what comes next."""
     target, (one, other, *_) = found.target, found.runs
     metric = target.metric
@@ -33,7 +34,8 @@ def print_found(found: Found) -> None:
     if target.search:
         print(f"search    {', '.join(target.search)}: circle start tries values of them")
     if found.written:
-        print("written   circle.toml: read it, then git add circle.toml && git commit -m 'How Circle trains this'")
+        print(f"written   {root / 'circle.toml'}: read it, then, in {root}:")
+        print("          git add circle.toml && git commit -m 'How Circle trains this'")
     else:
         print("checked   the circle.toml that was there; it is as it was")
     print("next      circle judge --null says how noisy the metric is; circle judge --flags '--name value' judges one")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -57,18 +58,18 @@ def init(
     script: Annotated[str, typer.Option(metavar="FILE", help="The script that trains, if another is found.")] = "",
     metric: Annotated[str, typer.Option(metavar="NAME", help="The metric, if another is found.")] = "",
     direction: Annotated[Literal["min", "max"] | None, typer.Option(help="Which way the metric is better.")] = None,
+    words: Annotated[str, typer.Option(metavar="WORDS", help="What else the train command needs.")] = "",
     no_sandbox: SandboxOption = False,
 ) -> None:
     """Write the circle.toml of a training repo after short real runs, or check the one that it has."""
     from agents.printing import print_found
-    from agents.scout.initialise import initialise
+    from agents.scout.initialise import Told, initialise
 
     place = root(path)
     with display() as report:
-        found = initialise(
-            place, script=script, metric=metric, direction=direction, no_sandbox=no_sandbox, report=report
-        )
-    print_found(found)
+        told = Told(script, metric, direction, tuple(shlex.split(words)))
+        found = initialise(place, told, no_sandbox=no_sandbox, report=report)
+    print_found(found, place)
 
 
 def skills(target: TargetOption = None) -> None:

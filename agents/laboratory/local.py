@@ -27,7 +27,7 @@ from agents.laboratory.interpreter import Interpreter, interpreter
 from agents.laboratory.machine import fingerprint
 from agents.laboratory.measurement import Evaluator, Measured, ModelRefused, refusal
 from agents.laboratory.process import Ended, Processes
-from agents.laboratory.reports import Report, ReportMissing, read_report, sha256_of
+from agents.laboratory.reports import NotFinite, Report, ReportMissing, read_report, sha256_of
 from agents.laboratory.sandbox import Sandbox
 from agents.laboratory.snapshot import Snapshot
 from agents.laboratory.trees import Trees
@@ -265,7 +265,7 @@ class LocalLaboratory:
     def look(self, order: Order, folder: Path, timeout_seconds: float) -> Looked:
         """Run an order on a copy of its code that it can write to, so that what it writes there is seen.
 
-        `folder`, which is made, gets the copy and the run's output and log.
+        `folder`, which is empty, gets the copy and the run's output and log.
         """
         self._data.prepare()
         self._data.serve([order])
@@ -309,6 +309,8 @@ class LocalLaboratory:
                     raise ModelRefused(tried.refused)
                 report = read_report(output, self.target.metric, output.with_suffix(".log"))
                 measured = self._evaluated(order, tried.tree, output, report)
+            except NotFinite as lost:
+                status, error = "diverged", str(lost)
             except ReportMissing as missing:
                 status, error = "crashed", str(missing)
             except ModelRefused as refused:

@@ -24,6 +24,10 @@ class ReportMissing(Exception):
     """A run ended well but did not leave the report that circle.toml promises."""
 
 
+class NotFinite(ReportMissing):
+    """What a run says of itself is no finite number: its training has diverged."""
+
+
 @dataclass(frozen=True)
 class Report:
     """A run's own words about itself: shown, compared between equal runs; a verdict's number where nothing else is."""
@@ -36,13 +40,14 @@ class Report:
 
 
 def read_report(output: Path, metric: Metric, log: Path | None = None) -> Report:
-    """Read what a run says of itself and hash its weights; raise ReportMissing with a sentence if it can't be.
+    """Read what a run says of itself and hash its weights; `log` is what it printed, kept by whoever watched it.
 
-    `log` is what it printed, kept by whoever watched it.
+    Raises:
+        ReportMissing: it says nothing that can be read, in a sentence; NotFinite, if it is no finite number.
     """
     report = _printed(metric, log) if metric.pattern else _written(output, metric)
     if not math.isfinite(report.value):
-        raise ReportMissing(f"the run gives {metric.name} as {report.value}")
+        raise NotFinite(f"the run gives {metric.name} as {report.value}")
     weights = sha256_of(newest(output, metric.weights)) if metric.weights else None
     return Report(report.value, report.history, report.configs, report.diagnosis, weights)
 

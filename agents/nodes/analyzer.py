@@ -122,7 +122,7 @@ def _kind(failed: tuple[Run, ...]) -> Literal["crash", "timeout", "diverged_earl
         return "timeout"
     if not failed or statuses == {"refused"}:
         return None
-    early = any(run.status == "diverged" and run.steps < _EARLY_STEPS for run in failed)
+    early = any(run.status == "diverged" and 0 < run.steps < _EARLY_STEPS for run in failed)
     return "diverged_early" if early else "diverged_late"
 
 

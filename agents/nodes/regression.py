@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from langgraph.runtime import Runtime
 
+from agents.errors import BaselineRefused
 from agents.nodes.baseline import same
 from agents.ports import Context, Order, switched
 from agents.records import Regression, Run, Version
@@ -36,7 +37,11 @@ def regression(state: State, runtime: Runtime[Context]) -> State:
 
 
 def compare(recorded: Run, off: Run, short_off: Run, short_on: Run, version: Version) -> Regression:
-    """Compare the flag-off run with the recorded one, bit for bit, and the flag-on run with the flag-off one."""
+    """Compare the flag-off run with the recorded one, bit for bit, and the flag-on run with the flag-off one.
+
+    Raises:
+        BaselineRefused: the target itself fails at the short length.
+    """
     difference = _max_difference(recorded, off)
     result = Regression(passed=False, method="bitwise", max_abs_difference=difference, live=False, reason="")
     if off.status != "done" or not same(recorded, off):
@@ -48,6 +53,11 @@ def compare(recorded: Run, off: Run, short_off: Run, short_on: Run, version: Ver
     if moved := _moved_settings(recorded, off, version):
         reason = f"The baseline's own settings moved: {', '.join(moved)}."
         return result.model_copy(update={"failure": "regression", "reason": reason})
+    if short_off.status != "done":
+        why = f"A short run with the flag off, of {short_off.train_tokens:,}, failed: {short_off.error}."
+        if version.patch is not None and not version.patch.files:
+            raise BaselineRefused(f"{why} [presets] of circle.toml says how long a short run is.")
+        return result.model_copy(update={"failure": "regression", "reason": why})
     if short_on.status != "done":
         reason = f"The run with the flag on failed: {short_on.error}."
         return result.model_copy(update={"failure": "run", "reason": reason})

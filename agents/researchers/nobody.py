@@ -54,7 +54,7 @@ def _analysis(verdict: dict[str, Any]) -> dict[str, Any]:
             "write it again before anything is concluded about the idea",
         ),
         None: (
-            "The gain held on fresh seeds and on data that no earlier decision had seen.",
+            "The gain held on fresh seeds, in a confirmation that was fixed before its first run.",
             "the mechanism is worth building on at this scale",
         ),
     }[verdict["cause"]]

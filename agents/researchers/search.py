@@ -103,7 +103,8 @@ class Search:
 def propose(space: Mapping[str, Dimension], results: Sequence[tuple[Values, float | None]]) -> Values | None:
     """Return values that differ from the defaults, other than any that were tried; None if there are none to be found.
 
-    `results` are what was tried before: the values that were not the defaults, and the gain, None where it failed.
+    `results` are what was tried before: the values that were not the defaults, and the gain. A failure, which has None,
+    is as bad as the worst; what was tried together with flags of no dimension here says nothing of these alone.
     """
     import optuna
 
@@ -115,12 +116,14 @@ def propose(space: Mapping[str, Dimension], results: Sequence[tuple[Values, floa
         direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=_RANDOM_FIRST)
     )
     known = [defaults]
-    for values, gain in [(Values(), 0.0), *results]:
+    own = [(values, gain) for values, gain in results if values.keys() <= space.keys()]
+    worst = min((gain for _, gain in own if gain is not None), default=0.0)
+    for values, gain in [(Values(), 0.0), *own]:
         point = defaults | {name: value for name, value in values.items() if name in space}
         known.append(point)
-        state = optuna.trial.TrialState.FAIL if gain is None else optuna.trial.TrialState.COMPLETE
+        value = min(worst, 0.0) if gain is None else gain
         with suppress(ValueError):  # of a value that lies outside the space
-            study.add_trial(optuna.create_trial(params=point, distributions=places, value=gain, state=state))
+            study.add_trial(optuna.create_trial(params=point, distributions=places, value=value))
     for _ in range(_ASKS):
         asked = study.ask(places)
         point = {name: _rounded(asked.params[name]) for name in space}

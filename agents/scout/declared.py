@@ -103,6 +103,17 @@ def _modules(files: Mapping[str, str], script: str) -> list[str]:
 _ENDS = (".py", "/__init__.py")
 
 
+def imports_from_root(files: Mapping[str, str], script: str) -> bool:
+    """Whether a script in a folder imports what lies at the root, and not beside it."""
+    folder, tree = script.rpartition("/")[0], _tree(files[script])
+    tops = {module.partition(".")[0] for module in _imported(tree)} if tree and folder else set()
+
+    def lies_in(place: str, top: str) -> bool:
+        return any(name == f"{place}{top}.py" or name.startswith(f"{place}{top}/") for name in files)
+
+    return any(lies_in("", top) and not lies_in(f"{folder}/", top) for top in tops)
+
+
 def _imported(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -84,9 +84,10 @@ def draft(name: str, survey: Survey, reports: Reports, lengths: Lengths) -> str:
 def _command(survey: Survey) -> list[str]:
     """The train command: the script, and what its command line takes of seed, length and output."""
     words = ["{python}", "-m", survey.module] if survey.module else ["{python}", survey.script]
+    words = ["env", f"PYTHONPATH={survey.path}", *words] if survey.path else words
     for setting, value in _told(survey).items():
         words += [f"--{setting.name}", value] if setting.style == "arguments" else []
-    return words
+    return [*words, *survey.words]
 
 
 def _settings(survey: Survey) -> dict[str, str]:

@@ -20,10 +20,11 @@ _MEASURE = re.compile(
 _RISES = re.compile(r"(^|[^a-z])(accuracy|acc|f1|auc|score|reward|return|r2|bleu|map|iou|precision|recall)([^a-z]|$)")
 _HELD_OUT = re.compile(r"(^|[^a-z])(val|valid|validation|test|eval|evaluation|dev|held_?out)([^a-z]|$)")
 _TRAINING = re.compile(r"(^|[^a-z])(train|training|tr)([^a-z]|$)")
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_NUMBER = r"[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf)"
 _PRINTED = re.compile(
     rf"(?P<name>[A-Za-z][A-Za-z0-9_ /@.-]{{0,40}}?)(?P<mark>\s*[:=]\s*|\s+)(?P<value>{_NUMBER})(?![\w.])"
 )
+_ALONE = r"(?<!\w)(?<![A-Za-z_] )"  # "loss" is not "best loss"
 _WEIGHTS = (".safetensors", ".pt", ".pth", ".npz", ".npy", ".ckpt", ".pkl", ".joblib", ".bin", ".onnx")
 _TABLES = {".csv": ",", ".tsv": "\t"}
 _MOST_BYTES, _LINES = 4_000_000, 500
@@ -53,12 +54,12 @@ class Place:
         return "max" if _RISES.search(self.name.lower()) else "min"
 
     @property
-    def rank(self) -> tuple[int, int, int]:
-        """How much it looks like the number that a person would compare two runs by."""
+    def rank(self) -> tuple[int, bool, bool, int]:
+        """How much it looks like the number that a person would compare two runs by: a loss is finer than a share."""
         name = self.name.lower()
         held_out, training = bool(_HELD_OUT.search(name)), bool(_TRAINING.search(name))
         looks = 4 * bool(_MEASURE.search(name)) + 3 * held_out - 2 * training + bool(re.search("final", name))
-        return looks, "file" in self.keys, -len(self.name)
+        return looks, self.direction == "min", "file" in self.keys, -len(self.name)
 
 
 def places(output: Path, log: str) -> list[Place]:
@@ -165,5 +166,6 @@ def _in_log(log: str) -> Iterator[Place]:
                 last[words, mark] = float(match["value"])
     for (words, mark), value in last.items():
         gap = rf"\s*{re.escape(mark)}\s*" if mark != " " else r"\s+"
-        start = r"(?<![\w])"
-        yield Place(words, value, {"pattern": rf"{start}{re.escape(words)}{gap}(?P<value>{_NUMBER})"})
+        pattern = rf"{_ALONE}{re.escape(words)}{gap}(?P<value>{_NUMBER})"
+        if [str(float(match["value"])) for match in re.finditer(pattern, log)][-1:] == [str(value)]:
+            yield Place(words, value, {"pattern": pattern})

@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agents.errors import TargetError
+from agents.errors import TargetError, UsageError
 from agents.journal import Journal
 from agents.laboratory.local import LocalLaboratory
 from agents.measuring import open_laboratory
@@ -31,12 +31,21 @@ class Found:
     written: bool
 
 
-def initialise(
-    root: Path, *, script: str, metric: str, direction: Direction | None, no_sandbox: bool, report: Reporter
-) -> Found:
+@dataclass(frozen=True)
+class Told:
+    """What a person says of a repo that could not be seen, or not rightly; empty where they say nothing."""
+
+    script: str = ""
+    metric: str = ""
+    direction: Direction | None = None
+    words: tuple[str, ...] = ()
+
+
+def initialise(root: Path, told: Told, *, no_sandbox: bool, report: Reporter) -> Found:
     """Write the circle.toml of a repo, or check the one that it has; nothing is written where something is wrong.
 
     Raises:
+        UsageError: something is told of a repo that has a circle.toml.
         TargetError: the repo cannot be a target as it is: what is wrong, and what to do.
         SandboxMissing: its code could not be run protected.
     """
@@ -46,10 +55,14 @@ def initialise(
     with tempfile.TemporaryDirectory(prefix="init-", dir=home.folder) as scratch:
         attempt = _Attempt(home, base, Path(scratch), no_sandbox, report)
         if (root / FILE).exists():
+            if told != Told():
+                raise UsageError(
+                    f"{root / FILE} is there, and is only checked: edit it, or remove it to have a new one."
+                )
             target = load_target(root)
             length = target.scale(target.preset).short_tokens
             return Found(target, attempt.compared(target, length), written=False)
-        text, target, runs = attempt.drafted(script, metric, direction)
+        text, target, runs = attempt.drafted(told)
     with (root / FILE).open("x", encoding="utf-8") as file:
         file.write(text)
     return Found(target, runs, written=True)
@@ -66,17 +79,16 @@ class _Attempt:
     report: Reporter
     _opened: int = 0
 
-    def drafted(self, script: str, metric: str, direction: Direction | None) -> tuple[str, Target, tuple[Run, ...]]:
+    def drafted(self, told: Told) -> tuple[str, Target, tuple[Run, ...]]:
         """Return the text of a circle.toml that has been tried, as it is read, and its two runs."""
-        workspace = self.home.workspace
-        found = survey(
-            self.home.target, workspace.files(self.base), lambda name: workspace.read(self.base, name) or "", script
-        )
-        _check_seed(found)
+        workspace, root = self.home.workspace, self.home.target
+        read = lambda name: workspace.read(self.base, name) or ""  # noqa: E731
+        found = survey(root, workspace.files(self.base), read, told.script, told.words)
+        _check_seed(found, root)
         lengths = lengths_of(found)
         blank = self._parsed(found, Reports(_NOWHERE), lengths)
-        tried = explore(self._laboratory(blank), found, lengths, metric, self.scratch, self.report)
-        reports = _directed(tried.reports, direction)
+        tried = explore(self._laboratory(blank), found, lengths, told.metric, self.scratch, self.report)
+        reports = _directed(tried.reports, told.direction)
         target = self._parsed(found, reports, tried.lengths)
         runs = self.compared(target, tried.lengths.tried)
         if reports.weights and not weights_repeat(runs):
@@ -107,9 +119,10 @@ def _directed(reports: Reports, direction: Direction | None) -> Reports:
     return replace(reports, metric=replace(reports.metric, says=direction)) if direction else reports
 
 
-def _check_seed(found: Survey) -> None:
+def _check_seed(found: Survey, root: Path) -> None:
     if found.seed is None:
         raise TargetError(
-            f"No setting of {found.script} is named as a seed: a verdict compares runs of many seeds. Let it take one "
-            "(--seed N, SEED in the environment, or seed in its configuration) and set every generator by it."
+            f"No setting of {found.script} is named as a seed, of those that could be seen: a verdict compares runs of "
+            "many seeds. Let it take one (--seed N, SEED in the environment, or seed in a file that its code "
+            "names), and set every generator by it. What is not committed was not looked at."
         )

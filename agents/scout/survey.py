@@ -9,18 +9,22 @@ from pathlib import Path
 
 from agents.errors import TargetError
 from agents.records import FlagValue
-from agents.scout.declared import Setting, is_output, is_seed, length_rank, settings_of
+from agents.scout.declared import Setting, imports_from_root, is_output, is_seed, length_rank, settings_of
 from agents.settings import Dimension, Style
 
 _NOT_TRAINING = re.compile(r"(^|/)(tests?|docs?|\.github|build|dist|examples?)/|(^|/)(setup|conftest|test_\w+)\.py$")
 _MEASURES = re.compile(r"(^|/)(eval|score|metrics|data|prepare|download)\w*(\.py|/)")
-_NAMES = ((r"^train\.py$", 12), (r"train", 8), (r"^(main|run|fit)\.py$", 7), (r"^(run|fit|main)_", 4))
+_NAMES = (
+    *((r"^train\.py$", 12), (r"^__main__\.py$", 6), (r"train", 8)),
+    *((r"^(main|run|fit)\.py$", 7), (r"^(run|fit|main)_", 4)),
+)
 _NO_HYPERPARAMETER = re.compile(
     r"(^|_)(seed|dir|path|file|folder|data|dataset|device|gpu|gpus|worker|workers|interval|every|freq|port|host|name|"
     r"project|verbose|debug|resume|id|tag|print|log|save|eval|test|wandb|url|key|token|tokens|num_classes|threads)(_|$)"
 )
 _SHARES = re.compile(r"dropout|smoothing|momentum|(^|_)beta|decay_rate|ema|warmup_frac|ratio")
 _TEXTS = re.compile(r"\.(py|ya?ml)$|(^|/)[^/]*(config|settings|params|options)[^/]*\.json$")
+_FROM_ZERO = re.compile(r"decay|(^|_)(wd|l1|l2|reg|lambda|alpha|noise)")
 ENVIRONMENTS = (".venv/bin/python", "venv/bin/python", "env/bin/python")
 
 
@@ -28,11 +32,12 @@ ENVIRONMENTS = (".venv/bin/python", "venv/bin/python", "env/bin/python")
 class Survey:
     """How a repo seems to train. The roles are None where no setting has such a name.
 
-    `module` is the script's dotted name where it lies in a package, which it may import its neighbours from.
+    `module` is the script's dotted name where it is to be run as one, with `path` as its PYTHONPATH.
     """
 
     script: str
     module: str
+    path: str
     style: Style
     settings: tuple[Setting, ...]
     seed: Setting | None
@@ -44,6 +49,7 @@ class Survey:
     evaluates: str
     python: str = ""
     data: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
     @property
     def roles(self) -> tuple[Setting, ...]:
@@ -66,8 +72,10 @@ class Survey:
         return places.pop() if len(places) == 1 else ("", "")
 
 
-def survey(root: Path, names: Sequence[str], read: Callable[[str], str], script: str = "") -> Survey:
-    """Look at a repo's committed files, read by their names.
+def survey(
+    root: Path, names: Sequence[str], read: Callable[[str], str], script: str = "", words: Sequence[str] = ()
+) -> Survey:
+    """Look at a repo's committed files, read by their names; `words` are what a person adds to the command.
 
     Raises:
         TargetError: no script seems to train, or settings that every run needs are in two different places.
@@ -77,6 +85,7 @@ def survey(root: Path, names: Sequence[str], read: Callable[[str], str], script:
     if chosen not in files:
         raise TargetError(f"{chosen} is no committed Python file of {root}: name the script that trains with --script.")
     settings = settings_of(files, chosen)
+    module, path = _module(chosen, files)
     seed, length, output = _roles(settings)
     style = _style(settings, [role for role in (seed, length, output) if role])
     code = [name for name in files if name.endswith(".py") and not _NOT_TRAINING.search(name)]
@@ -84,7 +93,8 @@ def survey(root: Path, names: Sequence[str], read: Callable[[str], str], script:
     protected = tuple(sorted(name for name in code if _MEASURES.search(name) and name != chosen))
     return Survey(
         script=chosen,
-        module=_module(chosen, files),
+        module=module,
+        path=path,
         style=style,
         settings=tuple(settings),
         seed=seed,
@@ -96,6 +106,7 @@ def survey(root: Path, names: Sequence[str], read: Callable[[str], str], script:
         evaluates=next((name for name in protected if re.search(r"(^|/)(eval|score)\w*\.py$", name)), ""),
         python=next((place for place in ENVIRONMENTS if (root / place).exists()), ""),
         data=_data_folders(root, names),
+        words=tuple(words),
     )
 
 
@@ -103,16 +114,22 @@ def _script(files: Mapping[str, str]) -> str:
     """The file whose name and text say most that it is run to train."""
     scored = {name: score for name, text in files.items() if name.endswith(".py") and (score := _score(name, text))}
     if not scored:
-        raise TargetError("No Python script seems to train here: name the one that does with --script FILE.")
+        raise TargetError("No committed Python script seems to train: commit it, or name it with --script FILE.")
     return max(sorted(scored), key=lambda name: scored[name])
 
 
-def _module(script: str, files: Mapping[str, str]) -> str:
+def _module(script: str, files: Mapping[str, str]) -> tuple[str, str]:
+    """The name by which a script is run with -m, and from which folder: where it is part of a package, or imports from
+    the root what it would not find beside itself."""
     folders = script.split("/")[:-1]
-    packages = ["/".join(folders[: number + 1]) for number in range(len(folders))]
-    if packages and all(f"{package}/__init__.py" in files for package in packages):
-        return script.removesuffix(".py").replace("/", ".")
-    return ""
+    packages = [number for number in range(len(folders)) if f"{'/'.join(folders[: number + 1])}/__init__.py" in files]
+    outer = len(folders) - len(packages)
+    whole = packages == list(range(outer, len(folders)))
+    if not folders or not ((whole and packages) or imports_from_root(files, script)):
+        return "", ""
+    above, inner = (folders[:outer], folders[outer:]) if packages and whole else ([], folders)
+    leaf = script.rpartition("/")[2].removesuffix(".py")
+    return ".".join([*inner, *([leaf] if leaf != "__main__" else [])]), "/".join(above)
 
 
 def _score(name: str, text: str) -> int:
@@ -169,6 +186,8 @@ def dimension(setting: Setting) -> Dimension | None:
         return Dimension(default=default, choices=(False, True))
     if isinstance(default, float) and _SHARES.search(setting.word) and 0 <= default < 1:
         return Dimension(default=default, low=0.0, high=0.99 if default > 0.9 else 0.95)
+    if isinstance(default, float) and default == 0 and _FROM_ZERO.search(setting.word):
+        return Dimension(default=default, low=0.0, high=0.1)
     if isinstance(default, float) and default > 0:
         return Dimension(default=default, low=_round(default / 10), high=_round(default * 10), log=True)
     if isinstance(default, int) and default > 1:

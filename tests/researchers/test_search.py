@@ -88,6 +88,23 @@ def test_measurements_guide_it() -> None:
     assert min(abs(float(values["x"]) - 0.7) for values, _ in results) < 0.03
 
 
+def test_what_diverges_is_left_alone() -> None:
+    """A failure is as bad as the worst: after four of them above 1, most values are below it."""
+    space = {"rate": Dimension(default=0.01, low=0.001, high=1000.0, log=True)}
+    results: list[tuple[dict[str, Any], float | None]] = []
+    for _ in range(20):
+        values = propose(space, results)
+        assert values is not None
+        results.append((values, None if float(values["rate"]) > 1 else -abs(float(values["rate"]) - 0.03)))
+    assert sum(gain is None for _, gain in results[10:]) <= 3
+
+
+def test_what_was_tried_with_other_flags_says_nothing_of_one() -> None:
+    space = {"big": Dimension(default=False, choices=(False, True))}
+    assert propose(space, [({"big": True, "rate": 0.3}, -1.0)]) == {"big": True}
+    assert propose(space, [({"big": True}, -1.0)]) is None
+
+
 def test_a_target_without_a_space_is_told() -> None:
     with pytest.raises(UsageError, match=r"has no \[search\]"):
         Search(load_target(TARGETS / "plain"))

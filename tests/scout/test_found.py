@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.laboratory.reports import ReportMissing, read_report
+from agents.laboratory.reports import NotFinite, ReportMissing, read_report
 from agents.scout.found import named, places, progress, weights
 from agents.settings import Metric
 
@@ -30,6 +30,8 @@ def metric_of(output: Path, log: Path, name: str = "") -> Metric:
         ({"log.tsv": "epoch\tvalid_loss\n1\t0.5\n2\t\n"}, "", "valid_loss", 0.5, "min"),
         ({}, "step 1 loss 3.0\nval loss: 1.50 (best 1.4)\nval loss: 1.25e-1\n", "val loss", 0.125, "min"),
         ({}, "epoch 1/2 train_loss=3.0 val_loss=2.0\nepoch 2/2 train_loss=2.0 val_loss=1.0\n", "val_loss", 1.0, "min"),
+        ({}, "val loss: 0.5 (best val loss: 0.25, time 3.2s)\n", "val loss", 0.5, "min"),
+        ({}, "val_acc 0.5 val_loss 1.5\n", "val_loss", 1.5, "min"),
         ({}, "Test accuracy = 0.91\n", "Test accuracy", 0.91, "max"),
         ({"config.json": '{"dropout": 0.1}'}, "loss 4.5\n", "loss", 4.5, "min"),
     ],
@@ -46,6 +48,16 @@ def test_the_likeliest_number_is_taken_and_read(
     metric = metric_of(output, printed)
     assert (metric.name, metric.direction) == (name, direction)
     assert read_report(output, metric, printed).value == value
+
+
+def test_a_loss_that_is_lost_is_not_read_as_the_one_before(tmp_path: Path) -> None:
+    """The last line counts, whatever it says."""
+    printed = tmp_path / "log.txt"
+    printed.write_text("val_loss 1.0\nval_loss 0.5\n")
+    metric = metric_of(tmp_path, printed)
+    printed.write_text("val_loss 1.0\nval_loss nan\n")
+    with pytest.raises(NotFinite, match="as nan"):
+        read_report(tmp_path, metric, printed)
 
 
 def test_history_settings_and_weights_are_found(tmp_path: Path) -> None:

@@ -101,6 +101,8 @@ def test_a_torch_repo_is_told_by_a_yaml_file(tmp_path: Path) -> None:
     ("replaced", "by", "message"),
     [
         ('"--seed"', '"--number"', "No setting of train.py is named as a seed"),
+        ("args = parser", 'parser.add_argument("--opt", required=True)\nargs = parser', "--words of circle init"),
+        ('print("val_loss", loss)', 'print("val_loss", float("nan"))', "gives val_loss as nan"),
         ("random.seed(args.seed)", "random.seed(0)", "are identical"),
         ("random.seed(args.seed)", "random.seed()", "does not set all that is random"),
         ('print("val_loss", loss)', 'print("done")', "reports no metric"),
@@ -114,7 +116,19 @@ def test_a_torch_repo_is_told_by_a_yaml_file(tmp_path: Path) -> None:
         ("random.seed(args.seed)", "import no_such_module", "No module named 'no_such_module'"),
         ("random.seed(args.seed)", "raise SystemExit(3)", "exit code 3"),
     ],
-    ids=["no seed", "seed unused", "seed ignored", "no metric", "no measure", "beside", "elsewhere", "crash", "silent"],
+    ids=[
+        "no seed",
+        "required",
+        "not finite",
+        "seed unused",
+        "seed ignored",
+        "no metric",
+        "no measure",
+        "beside",
+        "elsewhere",
+        "crash",
+        "silent",
+    ],
 )
 def test_what_is_wrong_is_told_in_one_sentence(tmp_path: Path, replaced: str, by: str, message: str) -> None:
     """Nothing is written then."""
@@ -141,6 +155,8 @@ def test_a_circle_toml_that_is_there_is_checked_and_stays(tmp_path: Path) -> Non
     text = (folder / "circle.toml").read_text()
     checked = circle(folder, "init")
     assert checked.returncode == 0 and "it is as it was" in checked.stdout
+    refused = circle(folder, "init", "--metric", "val_loss")
+    assert refused.returncode == 2 and "is only checked" in refused.stderr
     broken = text.replace('"{seed}"', '"5"')
     (folder / "circle.toml").write_text(broken)
     told = circle(folder, "init")
@@ -180,6 +196,69 @@ def test_a_script_in_a_package_with_constants_alone(tmp_path: Path) -> None:
     assert toml["train"]["command"] == ["{python}", "-m", "toy.train"]
     assert toml["train"]["settings"] == {"SEED": "{seed}", "STEPS": "{length}"}
     assert toml["flags"] == {"style": "python", "file": "toy/train.py", "dataclass": ""}
+
+
+def test_a_short_run_is_long_enough_for_the_metric(tmp_path: Path) -> None:
+    """One that is told every few steps is there at the short length, too; the training loss is not taken for it."""
+    every = TRAIN.replace("default=20", "default=400").replace(
+        'print("val_loss", loss)',
+        "for step in range(1, args.steps + 1):\n"
+        '    print("step", step, "train loss", 1.0)\n'
+        '    if step % 100 == 0:\n        print(f"val_loss: {loss} (best val_loss: {loss / 2})")',
+    )
+    folder = repo(tmp_path / "target", **{"train.py": every})
+    made = circle(folder, "init")
+    assert made.returncode == 0, made.stderr
+    toml = tomllib.loads((folder / "circle.toml").read_text())
+    assert toml["metric"]["name"] == "val_loss" and toml["presets"]["default"]["short_length"] == 200
+    assert circle(folder, "init").returncode == 0, "what it writes stands its own check"
+    expected = f"val_loss {sum(map(float, _losses(made.stdout))) / 2}"
+    assert all(f"val_loss {loss}" in made.stdout for loss in _losses(made.stdout)), expected
+
+
+def _losses(printed: str) -> list[str]:
+    return [line.split("val_loss ")[1].split(",")[0] for line in printed.splitlines() if line.startswith("run ")]
+
+
+@pytest.mark.parametrize(("files", "command"), [
+    (["src/toy/__init__.py", "src/toy/train.py", "src/toy/scale.py"],
+     ["env", "PYTHONPATH=src", "{python}", "-m", "toy.train"]),
+    (["scripts/train.py", "toy/scale.py"], ["{python}", "-m", "scripts.train"]),
+    (["toy/__init__.py", "toy/__main__.py", "toy/scale.py"], ["{python}", "-m", "toy"]),
+], ids=["src", "scripts", "main"])  # fmt: skip
+def test_a_module_is_run_as_one(tmp_path: Path, files: list[str], command: list[str]) -> None:
+    folder = tmp_path / "target"
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        text = {"scale.py": "BY = 2.0\n", "__init__.py": ""}.get(Path(name).name, f"from toy import scale\n{TRAIN}")
+        (folder / name).write_text(text)
+    repo(folder)
+    made = circle(folder, "init")
+    assert made.returncode == 0, made.stderr
+    words = tomllib.loads((folder / "circle.toml").read_text())["train"]["command"]
+    assert words[: len(command)] == command
+
+
+def test_what_a_command_needs_beside_can_be_said(tmp_path: Path) -> None:
+    needs = TRAIN.replace("args = parser", 'parser.add_argument("--opt", required=True)\nargs = parser')
+    folder = repo(tmp_path / "target", **{"train.py": needs})
+    assert circle(folder, "init", "--words", "--opt adam").returncode == 0
+    assert tomllib.loads((folder / "circle.toml").read_text())["train"]["command"][-2:] == ["--opt", "adam"]
+
+
+def test_an_evaluation_that_fails_on_the_hidden_split_is_found(tmp_path: Path) -> None:
+    """A session would find it only at its confirmation."""
+    folder = repo(tmp_path / "target", **{"train.py": TRAIN, "evaluate.py": "import sys\nprint('{\"value\": 1}')\n"})
+    assert circle(folder, "init").returncode == 0
+    toml = (folder / "circle.toml").read_text()
+    broken = 'import sys\nsys.argv[2] == "hidden" and sys.exit("no such split")\nprint(\'{"value": 1.0}\')\n'
+    (folder / "evaluate.py").write_text(broken)
+    git(folder, "commit", "-qam", "An evaluation")
+    (folder / "circle.toml").write_text(
+        toml + '\n[evaluation]\ncommand = ["{python}", "evaluate.py", "--split", "{split}"]\n'
+    )
+    told = circle(folder, "init")
+    assert told.returncode == 1 and "no such split" in told.stderr
 
 
 def test_data_that_git_does_not_know_can_be_read(tmp_path: Path) -> None:
