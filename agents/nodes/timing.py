@@ -27,14 +27,14 @@ from agents.statistics import (
 )
 
 STRETCH = 1.25
+WINDOW_SECONDS, MOST_TIMES = 2.0, 16
 UNSEEN = 1.05
 """Whole runs that cost so many times what their steps explain are timed whole: work may hide between the steps."""
 
 
 def time_arms(trial: Trial) -> Ending | None:
     """Step times in pairs B E E B, alone on the machine; then the gain at equal time, estimated."""
-    short = trial.context.target.scale(trial.context.session.preset).short_tokens
-    runs = _timed(trial, short)
+    runs = _timed(trial, _timed_tokens(trial))
     if runs is None:
         return "budget"
     if trial.failed:
@@ -50,6 +50,18 @@ def time_arms(trial: Trial) -> Ending | None:
             return "budget"
         trial.speed = ratio_interval(*without_start(*_by_arm(runs)))
     return _price(trial)
+
+
+def _timed_tokens(trial: Trial) -> int:
+    """The tokens of a timed run: a short run's, or as many more as it takes to step for WINDOW_SECONDS.
+
+    A run of a few quick steps is soon done, but a hiccup of the machine would then decide what a version costs.
+    """
+    short, first = trial.context.target.scale(trial.context.session.preset).short_tokens, trial.floor.runs[0]
+    if not first.seconds_per_step:
+        return short
+    stepping = first.seconds_per_step * first.steps * short / first.train_tokens
+    return short * math.ceil(min(WINDOW_SECONDS / stepping, MOST_TIMES))
 
 
 def whole_cost(trial: Trial) -> float:
