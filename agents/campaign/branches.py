@@ -87,7 +87,7 @@ class _Drivers:
                 self._report("branch", session=name, text=line.rstrip())
         with self._lock:
             self._running.discard(driver)
-        return {"errors": {name: said} if driver.returncode in _WRONG or driver.returncode < 0 else {}}
+        return {"errors": {name: said} if driver.returncode in _WRONG else {}}  # one that was killed can go on
 
     def _note(self, driver: subprocess.Popen[str]) -> None:
         with self._lock:

@@ -58,7 +58,7 @@ def _timed_tokens(trial: Trial) -> int:
     A run of a few quick steps is soon done, but a hiccup of the machine would then decide what a version costs.
     """
     short, first = trial.context.target.scale(trial.context.session.preset).short_tokens, trial.floor.runs[0]
-    if not first.seconds_per_step:
+    if not (first.seconds_per_step and first.steps):
         return short
     stepping = first.seconds_per_step * first.steps * short / first.train_tokens
     return short * math.ceil(min(WINDOW_SECONDS / stepping, MOST_TIMES))

@@ -82,8 +82,7 @@ class _Attempt:
     def drafted(self, told: Told) -> tuple[str, Target, tuple[Run, ...]]:
         """Return the text of a circle.toml that has been tried, as it is read, and its two runs."""
         workspace, root = self.home.workspace, self.home.target
-        read = lambda name: workspace.read(self.base, name) or ""  # noqa: E731
-        found = survey(root, workspace.files(self.base), read, told.script, told.words)
+        found = survey(root, workspace.files(self.base), self._text, told.script, told.words)
         _check_seed(found, root)
         lengths = lengths_of(found)
         blank = self._parsed(found, Reports(_NOWHERE), lengths)
@@ -95,6 +94,9 @@ class _Attempt:
             reports = replace(reports, weights="")
         text = draft(self.home.target.name, found, reports, tried.lengths)
         return text, parse_target(text, FILE), runs
+
+    def _text(self, name: str) -> str:
+        return self.home.workspace.read(self.base, name) or ""
 
     def compared(self, target: Target, length: int) -> tuple[Run, ...]:
         """Do the two short runs, and repeat the first."""

@@ -6,6 +6,7 @@ import json
 import shutil
 import tomllib
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -212,8 +213,8 @@ def test_a_short_run_is_long_enough_for_the_metric(tmp_path: Path) -> None:
     toml = tomllib.loads((folder / "circle.toml").read_text())
     assert toml["metric"]["name"] == "val_loss" and toml["presets"]["default"]["short_length"] == 200
     assert circle(folder, "init").returncode == 0, "what it writes stands its own check"
-    expected = f"val_loss {sum(map(float, _losses(made.stdout))) / 2}"
-    assert all(f"val_loss {loss}" in made.stdout for loss in _losses(made.stdout)), expected
+    random = Random(1)
+    assert _losses(made.stdout)[0] == str(sum(random.random() for _ in range(400)) / 400), "not the best one's half"
 
 
 def _losses(printed: str) -> list[str]:
