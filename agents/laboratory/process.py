@@ -193,15 +193,17 @@ class _Seen:
         return True
 
     def seconds_per_step(self) -> float | None:
-        """The median over the lines after the warm-up: an evaluation or a hiccup between two lines doesn't count.
+        """The lower quartile over the lines after the warm-up, for other work on the machine only slows a step.
 
-        None where lines follow one another so quickly that their times are those of the pipe.
+        On a busy machine it varies less from run to run than the median. An evaluation between two lines doesn't
+        count. None where lines follow one another so quickly that their times are those of the pipe.
         """
         timed = [(s, t) for s, t in zip(self.steps, self._times, strict=True) if s >= _WARM_UP_STEPS]
         gaps = [(s2 - s1, t2 - t1) for (s1, t1), (s2, t2) in pairwise(timed) if s2 > s1]
         if not gaps or statistics.median(seconds for _, seconds in gaps) < _LEAST_GAP_SECONDS:
             return None
-        return statistics.median(seconds / steps for steps, seconds in gaps)
+        times = sorted(seconds / steps for steps, seconds in gaps)
+        return times[len(times) // 4]
 
 
 def _lines(process: subprocess.Popen[bytes], log: IO[bytes], most: int, guard: Guard) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ will do: a variant names the causes of failure that its mathematics answers, and
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Sequence
@@ -101,8 +102,9 @@ class Catalogue:
 
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
-        """All ideas, in the order of their folders' names."""
-        return tuple(_read(file) for file in sorted(self._folder.glob("*/idea.toml")))
+        """All ideas: those that change the least code first, for they are read soonest; flags alone come last."""
+        read = [(_read(file), file.parent) for file in self._folder.glob("*/idea.toml")]
+        return tuple(entry for entry, _ in sorted(read, key=lambda pair: _first_look(*pair)))
 
     def idea(self, text: str, tried: Sequence[Tried]) -> Idea:
         """Return the entry that a person's words mean, or the first with a variant that has not failed before.
@@ -222,6 +224,13 @@ def _record(entry: Entry, tried: Sequence[Tried]) -> str:
 
 def _tried(context: dict[str, Any]) -> list[Tried]:
     return [Tried.model_validate(old) for old in context["tried"]]
+
+
+def _first_look(entry: Entry, folder: Path) -> tuple[float, str]:
+    """How much there is to read of an entry's first variant, and its name."""
+    diff = entry.variants[0].diff
+    lines = (folder / diff).read_text(encoding="utf-8").splitlines() if diff else []
+    return sum(line[:1] in ("+", "-") for line in lines) or math.inf, entry.name
 
 
 def _words(text: str) -> frozenset[str]:
