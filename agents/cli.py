@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from agents.commands import deciding, preparing, reading, starting
+from agents.commands import deciding, preparing, reading, serving, starting
 from agents.errors import CircleError, Interrupted
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -36,6 +36,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "skills": preparing.skills,
     "doctor": preparing.doctor,
     "mcp": preparing.mcp,
+    "serve": serving.serve,
 }
 app = typer.Typer(
     help='Research on language-model training that only says "it works" when it does.',

@@ -94,6 +94,20 @@ def drive(opened: Opened, report: Reporter = silent, answer: Approval | str | No
     return opened.state()
 
 
+def decide(opened: Opened, answer: Approval) -> None:
+    """Put a person's decision on record without driving the session on; its next process does.
+
+    Raises:
+        SessionError: another process runs it, other bytes wait, or another decision is on record.
+    """
+    with _locked(opened), opened.journal() as journal, opened.graph() as (graph, config):
+        waiting = opened.snapshot(graph, config)
+        body = _body(answer, waiting.interrupts)
+        found = journal.once("answer", f"step {waiting.values['step']}", lambda: body)
+    if found != body:
+        raise SessionError(f"That diff was {found['decision']} by {found['by']} at {found['at']} already.")
+
+
 def _summarise(opened: Opened, status: Status, error: str | None) -> None:
     """Leave word of how the session stands; where the disk takes none, the error that led here is what is told."""
     with suppress(OSError, sqlite3.Error, CircleError):

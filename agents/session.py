@@ -38,6 +38,7 @@ from agents.records import (
     Plan,
     Record,
     Session,
+    Spend,
     Tried,
     Version,
     digest,
@@ -56,18 +57,19 @@ if TYPE_CHECKING:
 
 Status = Literal["running", "awaiting_approval", "victory", "concluded", "stopped", "failed"]
 _STEP_LIMIT = 10_000
-CHECKPOINTS = "checkpoints.sqlite"
+CHECKPOINTS, LOCK = "checkpoints.sqlite", "lock"
 FORK = "fork.json"
 """Where a fork's folder keeps the state that it begins with, and the node that this state is after."""
 
 
 class Summary(Record):
-    """How a session stands, and what it tried on the training code whose hash is `tree`."""
+    """How a session stands, what it has used, and what it tried on the training code whose hash is `tree`."""
 
     status: Status
     error: str | None = None
     tree: str | None = None
     tried: tuple[Tried, ...] = ()
+    spend: Spend | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,16 @@ class Place:
 def now() -> str:
     """Return the time in UTC, ISO 8601 to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def is_held(lock_file: Path) -> bool:
+    """Whether a process holds a lock."""
+    with lock_file.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def slug(text: str) -> str:
@@ -319,7 +331,7 @@ class Opened:
     @property
     def lock_file(self) -> Path:
         """What the process that drives the session holds locked."""
-        return self.folder / "lock"
+        return self.folder / LOCK
 
     @contextmanager
     def journal(self) -> Iterator[Journal]:
@@ -372,7 +384,7 @@ class Opened:
 
     def status(self) -> Status:
         """Return how the session stands."""
-        if self._busy():
+        if self.is_busy:
             return "running"
         standing = self.standing()
         failed = standing == "stopped" and self.summary().error
@@ -386,7 +398,7 @@ class Opened:
     def is_remembered(self) -> bool:
         """Whether what it tried can be known from its summary, or it is at work, or has not begun."""
         begun = (self.folder / CHECKPOINTS).exists()
-        return not begun or self._summary() is not None or self._busy()
+        return not begun or self._summary() is not None or self.is_busy
 
     def _summary(self) -> Summary | None:
         try:
@@ -454,23 +466,22 @@ class Opened:
             config = {"configurable": {"thread_id": self.session.id}, "recursion_limit": _STEP_LIMIT}
             yield build_graph(saver), config
 
-    def _busy(self) -> bool:
-        with self.lock_file.open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+    @property
+    def is_busy(self) -> bool:
+        """Whether a process drives the session."""
+        return is_held(self.lock_file)
 
     def summarise(self, status: Status, error: str | None) -> None:
         """Write how the session stands and what it tried, for lists and for later sessions."""
-        from agents.state import versions_of
+        from agents.state import spend_of, versions_of
 
         session = self.session
         target = load_committed_target(self.home.workspace, session.base)
         tree = tree_of(self.home.workspace, target, session.base, session.standing)
-        found = (_tried(session, version, status in ("victory", "concluded")) for version in versions_of(self.state()))
-        summary = Summary(status=status, error=error, tree=tree, tried=tuple(tried for tried in found if tried))
+        state, ended = self.state(), status in ("victory", "concluded")
+        found = (_tried(session, version, ended) for version in versions_of(state))
+        tried = tuple(tried for tried in found if tried)
+        summary = Summary(status=status, error=error, tree=tree, tried=tried, spend=spend_of(state))
         write_sealed(self.folder / "summary.json", summary.model_dump(mode="json"))
 
 

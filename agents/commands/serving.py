@@ -1,0 +1,33 @@
+"""Opens the page: `circle serve`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from agents.errors import CircleError, Interrupted
+from agents.options import TargetOption, home
+
+
+def serve(
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Of 127.0.0.1 (default: 8765, or a free one).")
+    ] = None,
+    target: TargetOption = None,
+) -> None:
+    """Serve the page on this machine alone: watch, approve, replay. Its address is good for one browser."""
+    try:
+        from agents.web.app import listen
+        from agents.web.app import serve as serve_page
+        from agents.web.door import Keys
+    except ImportError as error:
+        raise CircleError(f"The page needs {error.name}: pip install 'circle-research[web]'.") from error
+    place, listening = home(target), listen(port)
+    keys = Keys(listening.getsockname()[1])
+    print(f"The page of {place.target.name}, on this machine alone; Ctrl-C ends it, and no session with it:")
+    print(keys.address, flush=True)
+    try:
+        serve_page(place, listening, keys)
+    except (Interrupted, KeyboardInterrupt):
+        print("The page has ended; sessions go on.")

@@ -1,0 +1,213 @@
+"""Who may talk to the page: one browser on this machine, that opened the address which was printed.
+
+A page that a browser shows from elsewhere can send requests here, and by DNS rebinding even as if it were this page.
+So the Host must be ours to the letter; a token that is taken once buys a cookie that no other site's request carries;
+and what changes anything must be JSON from this page itself, with a word that only its own pages were given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+from dataclasses import dataclass, field
+from hashlib import sha256
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MOST_BYTES = 64 * 1024
+"""Of a request's body."""
+BODY_SECONDS = 10.0
+_EMPTY = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
+"""The empty style element that the charts' library fills by rules."""
+HEADERS = {
+    "Content-Security-Policy": (
+        f"default-src 'none'; script-src 'self'; style-src 'self' {_EMPTY}; img-src 'self' data:; connect-src 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass
+class Keys:
+    """The words of one start of the page: the token of its address, the cookie that it buys, what its pages send."""
+
+    port: int
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    cookie: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+
+    @property
+    def address(self) -> str:
+        """The address to open, good for one time."""
+        return f"http://127.0.0.1:{self.port}/?token={self.token}"
+
+    @property
+    def cookie_name(self) -> str:
+        """The cookie's name: cookies know no ports, and another page may be served beside this one."""
+        return f"circle-{self.port}"
+
+    @property
+    def word(self) -> str:
+        """What a page of ours sends along with whatever changes anything."""
+        return hmac.new(self.cookie.encode(), b"this page", sha256).hexdigest()
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The names by which a browser on this machine may call the page."""
+        return frozenset(f"{name}:{self.port}" for name in ("127.0.0.1", "localhost"))
+
+    def take(self, token: str) -> bool:
+        """Whether it is the token, which is good no more after this."""
+        right = bool(self.token) and hmac.compare_digest(token.encode(), self.token.encode())
+        if right:
+            self.token = ""
+        return right
+
+
+@dataclass(frozen=True)
+class Refused(Exception):
+    """A request that is not answered, and why."""
+
+    status: HTTPStatus
+    sentence: str
+
+
+class Door:
+    """Lets requests through to the pages behind it, or refuses them; sets the headers of every answer."""
+
+    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+        self._app, self._keys = app, keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        send = _with_headers(send)
+        try:
+            answer = self._entrance(scope)
+            body = await _body(receive) if scope["method"] == "POST" else b""
+        except Refused as refused:
+            answer = PlainTextResponse(f"{refused.sentence}\n", refused.status)
+        if answer is not None:
+            await answer(scope, receive, send)
+            return
+        await self._app(scope, _Again(body, receive), send)
+
+    def _entrance(self, scope: Scope) -> Response | None:
+        """Return the answer to who comes with a token, None for who may pass; raise Refused for who may not."""
+        from starlette.requests import Request
+
+        request = Request(scope)
+        host = _only(request, "host")
+        if host not in self._keys.hosts:
+            raise Refused(HTTPStatus.MISDIRECTED_REQUEST, "This page answers on 127.0.0.1 and localhost alone.")
+        if request.method not in ("GET", "HEAD", "POST"):
+            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "The page knows GET, HEAD and POST.")
+        _check_origin(request, host)
+        if request.method == "GET" and request.url.path == "/" and "token" in request.query_params:
+            return self._admit(request)
+        self._check_cookie(request)
+        if request.method == "POST":
+            self._check_word(request)
+        return None
+
+    def _admit(self, request: Request) -> Response:
+        """Swap the token for the cookie, and leave it out of the address."""
+        if not self._keys.take(request.query_params["token"]):
+            raise Refused(
+                HTTPStatus.FORBIDDEN,
+                "This address was good for one time, and has been used: go on in the browser that opened it, or end "
+                "circle serve and start it again for a new one.",
+            )
+        answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
+        answer.set_cookie(self._keys.cookie_name, self._keys.cookie, httponly=True, samesite="strict", path="/")
+        return answer
+
+    def _check_cookie(self, request: Request) -> None:
+        given = request.cookies.get(self._keys.cookie_name, "")
+        if not hmac.compare_digest(given.encode(), self._keys.cookie.encode()):
+            raise Refused(
+                HTTPStatus.UNAUTHORIZED, "Open the address with the token that circle serve printed: this one has none."
+            )
+
+    def _check_word(self, request: Request) -> None:
+        if _only(request, "content-type").split(";")[0].strip().lower() != "application/json":
+            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "What changes anything is sent as JSON.")
+        given = _only(request, "x-circle-word")
+        if not _only(request, "origin") or not hmac.compare_digest(given.encode(), self._keys.word.encode()):
+            raise Refused(HTTPStatus.FORBIDDEN, "This did not come from a page that this server gave: reload it.")
+
+
+def _check_origin(request: Request, host: str) -> None:
+    """Refuse what another site's page sends, by what the browser says of it."""
+    origin, site = _only(request, "origin"), _only(request, "sec-fetch-site")
+    if origin and origin != f"http://{host}":
+        raise Refused(HTTPStatus.FORBIDDEN, "This was sent by another page.")
+    if site not in ("", "none", "same-origin"):
+        raise Refused(HTTPStatus.FORBIDDEN, "This was sent by another site.")
+
+
+def _only(request: Request, name: str) -> str:
+    """Return a header that may be there once at most."""
+    found = request.headers.getlist(name)
+    if len(found) > 1:
+        raise Refused(HTTPStatus.BAD_REQUEST, f"The header {name} is there {len(found)} times.")
+    return found[0] if found else ""
+
+
+def _with_headers(send: Send) -> Send:
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            given = list(message.get("headers", []))
+            known = {name.lower() for name, _ in given}
+            ours = ((name.lower().encode(), value.encode()) for name, value in HEADERS.items())
+            message = {**message, "headers": given + [pair for pair in ours if pair[0] not in known]}
+        await send(message)
+
+    return sent
+
+
+async def _body(receive: Receive) -> bytes:
+    """Read a request's body; raise Refused if it is long, or slow in coming."""
+    body, more = b"", True
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while more:
+                message = await receive()
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
+                if len(body) > MOST_BYTES:
+                    raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A request has {MOST_BYTES:,} bytes at most.")
+    except TimeoutError:
+        raise Refused(HTTPStatus.REQUEST_TIMEOUT, f"The request took longer than {BODY_SECONDS:g} seconds.") from None
+    return body
+
+
+class _Again:
+    """Gives a body that was read already, and then whatever the connection says."""
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        self._body: bytes | None = body
+        self._receive = receive
+
+    async def __call__(self) -> Message:
+        if self._body is None:
+            return await self._receive()
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}

@@ -1,0 +1,226 @@
+"""The pages: each a function from a request to HTML. They read what is on record and change nothing.
+
+The one exception is the whole text of a diff too long for its view: that a person was given it is remembered.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from http import HTTPStatus
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
+
+from agents.campaign.record import find_campaign
+from agents.diff_view import view_of
+from agents.errors import CircleError, SessionError
+from agents.family import family
+from agents.session import Home, Opened
+from agents.settings import load_target
+from agents.waiting import remember_seen
+from agents.web import documents
+from agents.web.live import view
+from agents.web.shelf import NEWEST_FIRST, ORDERS, STATUSES, Shelf, Wanted
+from agents.web.sides import side_by_side
+from agents.web.steps import Steps
+from agents.web.words import ago, duration, number, percent, signed, span, status_words
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from starlette.requests import Request
+
+HERE = Path(__file__).parent
+_FIGURE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+"""Of a figure that is opened by itself: our plotting library styles it from within."""
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The pages of one target; `word` is what they send with whatever changes anything."""
+
+    home: Home
+    shelf: Shelf
+    word: str
+
+    def sessions(self, request: Request) -> Response:
+        """List sessions and campaigns, and offer to start one."""
+        asked = request.query_params
+        wanted = Wanted(
+            words=asked.get("words", ""),
+            status=asked.get("status", ""),
+            order=asked.get("order", NEWEST_FIRST),
+            page=max(1, _whole(asked.get("page", "1"))),
+        )
+        return self._page(
+            "sessions.html",
+            found=self.shelf.find(wanted),
+            wanted=wanted,
+            campaigns=self.shelf.campaigns(),
+            statuses=STATUSES,
+            orders=ORDERS,
+            address=lambda **other: _address(wanted, **other),
+            presets=self._presets(),
+        )
+
+    def session(self, request: Request) -> Response:
+        """Show one session as it runs."""
+        opened = self._opened(request)
+        relatives = family(self.home, opened) if opened.session.parent or self._has_forks(opened) else []
+        return self._page("session.html", session=opened.session, live=view(opened), family=relatives, graph=_graph())
+
+    def diff(self, request: Request) -> Response:
+        """Show the newest diff side by side, with what a decision on it rests on."""
+        opened = self._opened(request)
+        found = view_of(opened)
+        lines = side_by_side(found.diff)
+        return self._page("diff.html", session=opened.session, view=found, lines=lines, left_out=found.left_out)
+
+    def raw_diff(self, request: Request) -> Response:
+        """Give every byte of the newest diff, and remember that they were given."""
+        opened = self._opened(request)
+        found = view_of(opened)
+        remember_seen(opened, found.sha256)
+        name = f"{opened.session.id}-v{found.version.n}.diff"
+        return Response(found.diff, media_type="text/plain; charset=utf-8", headers=_attached(name))
+
+    def step(self, request: Request) -> Response:
+        """Show one step: what it was asked, told and given, and the state that it left."""
+        opened = self._opened(request)
+        steps = Steps(opened)
+        if not steps.marks:
+            raise SessionError(f"Session {opened.session.id} has no steps on record yet: they come as nodes end.")
+        number = request.path_params.get("number", steps.marks[0].number)
+        ended = opened.status() in ("victory", "concluded")
+        told = steps.step(number, ended)
+        return self._page("step.html", session=opened.session, marks=steps.marks, told=told)
+
+    def report(self, request: Request) -> Response:
+        """Show the paper with its figures."""
+        opened = self._opened(request)
+        name = opened.session.id
+        figures = documents.drawn(opened)
+        text = documents.paper(opened)
+        html = documents.rendered(text, {figure: f"/sessions/{name}/figures/{figure}.svg" for figure in figures})
+        return self._page("report.html", session=opened.session, title="Report", html=html, downloads=True)
+
+    def report_file(self, request: Request) -> Response:
+        """Give the paper as a file: Markdown as it is on record, or HTML with its figures in it."""
+        opened, kind = self._opened(request), request.path_params["kind"]
+        if kind not in ("md", "html"):
+            raise SessionError(f"A report is had as md or html, not as {kind!r}.")
+        text, name = documents.paper(opened), f"{opened.session.idea.name}.{kind}"
+        if kind == "md":
+            return PlainTextResponse(text, headers=_attached(name))
+        html = documents.rendered(text, documents.embedded(opened))
+        style = (HERE / "static" / "page.css").read_text(encoding="utf-8")
+        page = self._environment.get_template("paper.html").render(session=opened.session, html=html, style=style)
+        return HTMLResponse(page, headers=_attached(name))
+
+    def figure(self, request: Request) -> Response:
+        """Draw a figure of the paper."""
+        figures, name = documents.drawn(self._opened(request)), request.path_params["name"]
+        if name not in figures:
+            raise SessionError(f"There is no figure {name!r}.")
+        headers = {"Content-Security-Policy": _FIGURE_POLICY}
+        return Response(figures[name](), media_type="image/svg+xml", headers=headers)
+
+    def idea_log(self, request: Request) -> Response:
+        """Show the target's idea log."""
+        file = self.home.target / documents.IDEA_LOG
+        text = file.read_text(encoding="utf-8") if file.is_file() else "# Idea log\n\nNothing was merged into it yet."
+        html = documents.rendered(text, {})
+        return self._page("report.html", session=None, title="Idea log", html=html, downloads=False)
+
+    def campaign(self, request: Request) -> Response:
+        """Show a campaign's sessions and its report."""
+        opened = find_campaign(self.home, request.path_params["id"])
+        file = opened.folder / "report.md"
+        html = documents.rendered(file.read_text(encoding="utf-8"), {}) if file.is_file() else ""
+        rows = [row for row in map(self.shelf.row, self.shelf.names()) if row.campaign == opened.campaign.id]
+        return self._page("campaign.html", campaign=opened.campaign, rows=rows, html=html)
+
+    def charts_library(self, request: Request) -> Response:
+        """Give the charts' script, from the wheel that it comes in; it never changes under one version's address."""
+        file = files("plotly") / "package_data" / "plotly.min.js"
+        headers = {"Cache-Control": "private, max-age=31536000, immutable"}
+        return FileResponse(Path(str(file)), media_type="text/javascript", headers=headers)
+
+    def failed(self, request: Request, error: Exception) -> Response:
+        """Say what went wrong, and what to do."""
+        status = HTTPStatus.NOT_FOUND if isinstance(error, SessionError) else HTTPStatus.INTERNAL_SERVER_ERROR
+        return self._page("error.html", status, sentence=str(error))
+
+    def missing(self, request: Request, error: Exception) -> Response:
+        """Say that there is no such page."""
+        return self._page("error.html", HTTPStatus.NOT_FOUND, sentence="There is no such page here.")
+
+    def _opened(self, request: Request) -> Opened:
+        return self.home.find(request.path_params["id"])
+
+    def _has_forks(self, opened: Opened) -> bool:
+        return any(self.shelf.row(name).parent == opened.session.id for name in self.shelf.names())
+
+    def _presets(self) -> tuple[str, ...]:
+        """The target's scales, its default first; none where circle.toml cannot be read."""
+        try:
+            target = load_target(self.home.target)
+        except CircleError:
+            return ()
+        return (target.preset, *(name for name in target.presets if name != target.preset))
+
+    def _page(self, template: str, status: HTTPStatus = HTTPStatus.OK, **values: Any) -> Response:
+        shared = {"word": self.word, "target": self.home.target.name}
+        return HTMLResponse(self._environment.get_template(template).render(shared | values), status)
+
+    @cached_property
+    def _environment(self) -> Environment:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+        environment = Environment(
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.filters |= {
+            "ago": ago,
+            "duration": duration,
+            "number": number,
+            "percent": percent,
+            "signed": signed,
+            "span": span,
+            "words": status_words,
+        }
+        return environment
+
+
+ERRORS: Mapping[type[Exception], str] = {CircleError: "failed", sqlite3.Error: "failed", OSError: "failed"}
+
+
+def _graph() -> Any:
+    from agents.web.picture import picture
+
+    return picture()
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+def _address(wanted: Wanted, **other: Any) -> str:
+    """The address of the same list with something else asked for."""
+    asked = {"words": wanted.words, "status": wanted.status, "order": wanted.order, "page": 1} | other
+    plain = {"words": "", "status": "", "order": NEWEST_FIRST, "page": 1}
+    return "/?" + urlencode({name: value for name, value in asked.items() if value != plain[name]})
+
+
+def _attached(name: str) -> dict[str, str]:
+    safe = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-._") else "-" for letter in name)
+    return {"Content-Disposition": f'attachment; filename="{safe}"'}

@@ -1,0 +1,196 @@
+"""The sessions and campaigns of a target as rows of a table, read again only where a file of theirs has changed."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agents.errors import CircleError, SessionError
+from agents.records import Record, Spend, Tried
+from agents.session import LOCK, Home, Opened, Summary, is_held
+from agents.state import spend_of
+
+Stamp = tuple[int, ...]
+_FILES = ("session.json", "summary.json", "journal.sqlite", "journal.sqlite-wal")
+NEWEST_FIRST = "-started"
+ORDERS = ("started", "idea", "status", "versions", "effect", "usd", "time")
+STATUSES = ("running", "awaiting_approval", "victory", "concluded", "stopped", "failed", "unreadable")
+
+
+class Row(Record):
+    """A session in a list; `effect` is the best of its versions, with its interval where there is one."""
+
+    id: str
+    started_at: str = ""
+    idea: str = ""
+    status: str = "unreadable"
+    campaign: str = ""
+    parent: str = ""
+    versions: int = 0
+    effect: float | None = None
+    ci: tuple[float, float] | None = None
+    proved: bool = False
+    spend: Spend | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a person asked the list for: words, a status, an order (with a - in front: the largest first), a page."""
+
+    words: str = ""
+    status: str = ""
+    order: str = NEWEST_FIRST
+    page: int = 1
+
+
+@dataclass(frozen=True)
+class Found:
+    """The rows of one page, and how many there are of each status."""
+
+    rows: tuple[Row, ...]
+    matching: int
+    total: int
+    pages: int
+
+
+class Shelf:
+    """The rows of a target; what was read is kept while the files are the same."""
+
+    def __init__(self, home: Home, page_rows: int = 50) -> None:
+        self._home, self._page_rows = home, page_rows
+        self._known: dict[str, tuple[Stamp, Row]] = {}
+        self._lock = threading.Lock()
+
+    def names(self) -> list[str]:
+        """Return the sessions' ids, newest first."""
+        folder = self._home.folder / "sessions"
+        return sorted((file.name for file in folder.iterdir()), reverse=True) if folder.is_dir() else []
+
+    def row(self, name: str) -> Row:
+        """Return a session's row."""
+        folder = self._home.folder / "sessions" / name
+        stamp = _stamp(folder)
+        with self._lock:
+            known = self._known.get(name)
+        if known and known[0] == stamp and not is_held(folder / LOCK):
+            return known[1]
+        row = _read(self._home, name)
+        with self._lock:
+            self._known[name] = (stamp, row)
+        return row
+
+    def find(self, wanted: Wanted) -> Found:
+        """Return the page of rows that a person asked for; only that page is read where nothing else is needed."""
+        names, size = self.names(), self._page_rows
+        start = (wanted.page - 1) * size
+        if not wanted.words and not wanted.status and wanted.order == NEWEST_FIRST:
+            rows = tuple(map(self.row, names[start : start + size]))
+            return Found(rows, len(names), len(names), max(1, -(-len(names) // size)))
+        rows = tuple(sorted(filter(_matcher(wanted), map(self.row, names)), key=_key(wanted.order)))
+        if wanted.order.startswith("-"):
+            rows = rows[::-1]
+        return Found(rows[start : start + size], len(rows), len(names), max(1, -(-len(rows) // size)))
+
+    def campaigns(self) -> list[dict[str, Any]]:
+        """Return the campaigns, newest first, with what is known of each without opening its sessions."""
+        from agents.campaign.record import find_campaign
+
+        folder = self._home.folder / "campaigns"
+        found = []
+        for name in sorted((file.parent.name for file in folder.glob("*/campaign.json")), reverse=True):
+            with contextlib.suppress(CircleError):
+                campaign = find_campaign(self._home, name).campaign
+                found.append({"id": name, "started_at": campaign.started_at, "ideas": len(campaign.entries)})
+        return found
+
+
+def _read(home: Home, name: str) -> Row:
+    try:
+        opened = home.find(name)
+        status = _status(opened)
+    except (CircleError, sqlite3.Error) as error:
+        return Row(id=name, error=str(error))
+    session, summary = opened.session, opened.summary()
+    spend, tried = summary.spend, summary.tried
+    if status == "running":
+        with contextlib.suppress(CircleError, sqlite3.Error):
+            spend = spend_of(opened.state())
+    best = _best(tried)
+    return Row(
+        id=name,
+        started_at=session.started_at,
+        idea=session.idea.text,
+        status=status,
+        campaign=session.campaign,
+        parent=session.parent,
+        versions=max((old.version for old in tried), default=0),
+        effect=(best.screened if best.effect is None else best.effect) if best else None,
+        ci=best.ci if best else None,
+        proved=best is not None and best.outcome == "win",
+        spend=spend,
+    )
+
+
+def _status(opened: Opened) -> str:
+    """How a session stands: by its summary, where that was written after the newest entry of its journal."""
+    summary, journal = opened.folder / "summary.json", opened.folder / "journal.sqlite"
+    files = [file for file in (journal, journal.with_name("journal.sqlite-wal")) if file.exists()]
+    newest = max((file.stat().st_mtime_ns for file in files), default=0)
+    if opened.is_busy or not summary.exists() or summary.stat().st_mtime_ns < newest:
+        return opened.status()
+    found: Summary = opened.summary()
+    return "failed" if found.error and found.status == "stopped" else found.status
+
+
+def _best(tried: tuple[Tried, ...]) -> Tried | None:
+    wins = [old for old in tried if old.outcome == "win"]
+    measured = [old for old in tried if old.effect is not None or old.screened is not None]
+    return max(wins or measured, key=lambda old: old.effect or old.screened or 0.0, default=None)
+
+
+def _stamp(folder: Path) -> Stamp:
+    return tuple(_stamps(folder))
+
+
+def _stamps(folder: Path) -> Iterator[int]:
+    for name in _FILES:
+        try:
+            found = (folder / name).stat()
+        except OSError:
+            yield 0
+        else:
+            yield found.st_mtime_ns
+            yield found.st_size
+
+
+def _matcher(wanted: Wanted) -> Callable[[Row], bool]:
+    words = wanted.words.lower().split()
+
+    def matches(row: Row) -> bool:
+        text = f"{row.id} {row.idea} {row.campaign} {row.status}".lower()
+        return (not wanted.status or row.status == wanted.status) and all(word in text for word in words)
+
+    return matches
+
+
+def _key(order: str) -> Callable[[Row], Any]:
+    """What a list is ordered by; what has none of it comes first, and last in the reverse."""
+    name = order.removeprefix("-")
+    if name not in ORDERS:
+        raise SessionError(f"Sessions are not ordered by {name!r}, but by {', '.join(ORDERS)}.")
+    keys: dict[str, Callable[[Row], Any]] = {
+        "started": lambda row: (row.started_at, row.id),
+        "idea": lambda row: row.idea.lower(),
+        "status": lambda row: row.status,
+        "versions": lambda row: row.versions,
+        "effect": lambda row: float("-inf") if row.effect is None else row.effect,
+        "usd": lambda row: row.spend.usd if row.spend else -1.0,
+        "time": lambda row: row.spend.wall_seconds if row.spend else -1.0,
+    }
+    return keys[name]

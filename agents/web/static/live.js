@@ -1,0 +1,221 @@
+// A session as it runs: every number comes from the server's view of the journal, and is drawn as it is.
+const at = (id) => document.getElementById(id);
+const statuses = { awaiting_approval: "waits for you", concluded: "ended without a victory" };
+const dark = matchMedia("(prefers-color-scheme: dark)");
+let shown = JSON.parse(at("view").textContent);
+
+export function follow(live, say) {
+  draw();
+  dark.addEventListener("change", draw);
+  const news = new EventSource(`/sessions/${live.dataset.session}/events`);
+  let lost = false;
+  news.addEventListener("view", (event) => {
+    const view = JSON.parse(event.data);
+    if (lost) say("");
+    lost = false;
+    if (!view.status) return say(view.error);
+    shown = view;
+    draw();
+  });
+  news.addEventListener("error", () => {
+    lost = true;
+    say(
+      news.readyState === EventSource.CLOSED
+        ? "This page is not followed any more: reload it, or open the address that circle serve printed last."
+        : "The page's server does not answer. The session goes on; this page does when circle serve runs again.",
+    );
+  });
+  addEventListener("pagehide", () => news.close());
+}
+
+function draw() {
+  standing();
+  graph();
+  budget();
+  versions();
+  tail();
+  if (window.Plotly) charts();
+  else addEventListener("load", charts, { once: true });
+}
+
+function element(name, text, kind) {
+  const made = document.createElement(name);
+  if (text !== undefined) made.textContent = text;
+  if (kind) made.className = kind;
+  return made;
+}
+
+function standing() {
+  const { status } = shown;
+  at("status").replaceChildren(element("span", statuses[status] ?? status, `badge ${status}`));
+  at("sentence").textContent = sentence();
+  at("decide").hidden = status !== "awaiting_approval";
+  at("stop").hidden = status !== "running";
+  at("resume").hidden = status !== "stopped" && status !== "failed";
+}
+
+function sentence() {
+  const version = shown.versions.length ? `version ${shown.versions.length}` : "no version yet";
+  if (shown.victory) {
+    const { effect, ci, branch } = shown.victory;
+    return `Effect ${signed(effect)} [${signed(ci[0])}, ${signed(ci[1])}] on ${branch}.`;
+  }
+  if (shown.status === "running") return `At ${shown.node}, ${version}, ${shown.spend.runs} runs so far.`;
+  if (shown.status === "awaiting_approval") return `${version} waits with its diff.`;
+  return shown.error ?? shown.held ?? shown.conclusion ?? shown.said ?? "";
+}
+
+function graph() {
+  const here = shown.status === "running" || shown.status === "awaiting_approval" || shown.status === "stopped" ? shown.node : "";
+  for (const node of document.querySelectorAll("#graph .node")) {
+    node.classList.toggle("on", node.dataset.node === here);
+    node.classList.toggle("running", node.dataset.node === here && shown.status === "running");
+  }
+  at("graph").setAttribute("aria-label", here ? `The graph of a session; at ${here}` : "The graph of a session; it has ended");
+  at("live").dataset.node = here;
+}
+
+function budget() {
+  at("budget").replaceChildren(
+    ...shown.budget
+      .filter(({ used, limit }) => used || limit)
+      .map(({ name, used, limit }) => {
+        const row = element("div", undefined, "meter");
+        const bar = element("progress");
+        bar.setAttribute("aria-label", `${name} used`);
+        bar.max = limit ?? 1;
+        bar.value = limit ? Math.min(used, limit) : 0;
+        const number = (value) => value.toLocaleString("en", { maximumFractionDigits: 2 });
+        row.append(element("span", name), bar, element("span", limit ? `${number(used)} of ${number(limit)}` : `${number(used)}, no limit`, "num"));
+        return row;
+      }),
+  );
+}
+
+function versions() {
+  if (!shown.versions.length) return;
+  at("versions").replaceChildren(
+    ...shown.versions.map((version) => {
+      const box = element("div", undefined, "version");
+      const title = element("p");
+      title.append(element("b", `V${version.n} ${version.title} `));
+      if (version.outcome) title.append(element("span", version.cause ? `${version.outcome} by ${version.cause}` : version.outcome, `badge ${version.outcome}`));
+      box.append(title, element("p", version.flags, "hint"));
+      for (const [name, words] of said(version)) box.append(element("p", `${name}: ${words}`));
+      return box;
+    }),
+  );
+}
+
+function said(version) {
+  const interval = (mean, ci) => `${signed(mean)}${ci ? ` [${signed(ci[0])}, ${signed(ci[1])}]` : ""}`;
+  const lines = [];
+  if (version.decision) lines.push(["Diff", version.decision]);
+  if (version.gate) lines.push(["Regression", version.gate]);
+  if (version.visible_effect != null) lines.push(["Visible gain", interval(version.visible_effect, version.visible_effect_ci)]);
+  if (version.speed_ratio != null) lines.push(["Step time", `× ${version.speed_ratio.toFixed(3)}`]);
+  if (version.memory_ratio != null) lines.push(["Memory", `× ${version.memory_ratio.toFixed(2)}`]);
+  if (version.effect != null) lines.push(["Effect", interval(version.effect, version.ci)]);
+  if (version.hidden) lines.push(["Effect", "of the hidden split: shown when the session has ended"]);
+  if (version.finding) lines.push(["Verdict", version.finding]);
+  if (version.next) lines.push(["Next", version.next]);
+  return lines;
+}
+
+function tail() {
+  at("tail-card").hidden = !shown.tail.length;
+  at("tail").textContent = shown.tail.join("\n");
+}
+
+const signed = (value) => (value == null ? "–" : `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(4)}`);
+
+function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+}
+
+function plot(id, traces, layout, empty) {
+  at(`${id}-empty`).hidden = !empty;
+  at(id).hidden = empty;
+  if (empty) return;
+  const axis = { gridcolor: colour("line"), zerolinecolor: colour("soft"), automargin: true };
+  Plotly.react(
+    at(id),
+    traces,
+    {
+      margin: { l: 52, r: 12, t: 8, b: 40 },
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      font: { color: colour("ink"), size: 12 },
+      legend: { orientation: "h", y: 1.15 },
+      hovermode: "closest",
+      ...layout,
+      xaxis: { ...axis, ...layout.xaxis },
+      yaxis: { ...axis, ...layout.yaxis },
+    },
+    { responsive: true, displaylogo: false, displayModeBar: false },
+  );
+}
+
+function charts() {
+  curves();
+  pairs();
+  proof();
+}
+
+function curves() {
+  const traces = [];
+  for (const [name, dash] of [["baseline", "dash"], ["experiment", "solid"]]) {
+    const { steps, seeds, mean, std } = shown.curves[name];
+    if (!steps.length) continue;
+    const line = colour(name);
+    const shift = (sign) => mean.map((value, i) => (value === null ? null : value + sign * std[i]));
+    traces.push({ x: steps, y: shift(-1), mode: "lines", line: { width: 0 }, hoverinfo: "skip", showlegend: false, legendgroup: name });
+    traces.push({ x: steps, y: shift(1), mode: "lines", line: { width: 0 }, fill: "tonexty", fillcolor: faint(line, 0.18), hoverinfo: "skip", showlegend: false, legendgroup: name });
+    for (const { seed, losses } of seeds) {
+      traces.push({ x: steps, y: losses, mode: "lines", name: `seed ${seed}`, line: { color: line, width: 1 }, opacity: 0.25, showlegend: false, legendgroup: name });
+    }
+    const called = name === "experiment" && shown.curves.version ? `V${shown.curves.version}` : name;
+    traces.push({ x: steps, y: mean, mode: "lines", name: `${called}, ${seeds.length} seeds`, line: { color: line, width: 2.5, dash }, legendgroup: name });
+  }
+  plot("curves", traces, { xaxis: { title: { text: "step" } }, yaxis: { title: { text: "training loss" } } }, !traces.length);
+}
+
+function faint(hex, opacity) {
+  const [r, g, b] = [1, 3, 5].map((place) => parseInt(hex.slice(place, place + 2), 16));
+  return `rgba(${r},${g},${b},${opacity})`;
+}
+
+function pairs() {
+  const { points, hidden, sigma, metric } = shown.pairs;
+  const colours = { screen: "baseline", confirm: "experiment", report: "third" };
+  const symbols = { screen: "circle", confirm: "diamond", report: "square" };
+  const traces = Object.keys(colours)
+    .map((stage) => ({ stage, own: points.map((point, row) => ({ ...point, row })).filter((point) => point.stage === stage) }))
+    .filter(({ own }) => own.length)
+    .map(({ stage, own }) => ({
+      x: own.map((point) => point.gain),
+      y: own.map((point) => point.row + 1),
+      text: own.map((point) => `seed ${point.seed}`),
+      mode: "markers",
+      name: stage,
+      marker: { color: colour(colours[stage]), size: 9, symbol: symbols[stage] },
+    }));
+  const title = `gain in ${metric}, right is better${hidden ? `; ${hidden} more are hidden until the end` : ""}`;
+  const band = { type: "rect", x0: -sigma, x1: sigma, yref: "paper", y0: 0, y1: 1, fillcolor: colour("soft"), opacity: 0.12, line: { width: 0 } };
+  plot("pairs", traces, { shapes: [band], xaxis: { title: { text: title }, zeroline: true }, yaxis: { title: { text: "pair" } } }, !traces.length);
+}
+
+function proof() {
+  const { proof: found } = shown;
+  const traces = [];
+  if (found) {
+    const n = found.looks.map((look) => look.n);
+    traces.push({ x: n, y: found.looks.map((look) => look.win), mode: "lines+markers", name: "wins above", line: { color: colour("good"), dash: "dot" } });
+    traces.push({ x: n.slice(0, -1), y: found.looks.slice(0, -1).map((look) => look.stop), mode: "lines+markers", name: "stops below", line: { color: colour("bad"), dash: "dot" } });
+    if (found.told.length) {
+      traces.push({ x: found.told.map((one) => one.n), y: found.told.map((one) => one.t), mode: "lines+markers", name: "T", line: { color: colour("experiment"), width: 2.5 } });
+    }
+  }
+  const untold = found && !found.told.length ? `; ${found.done} runs on fresh seeds, their T is hidden until the end` : "";
+  plot("proof", traces, { xaxis: { title: { text: `pairs on fresh seeds and hidden data${untold}` } }, yaxis: { title: { text: "T" } } }, !found);
+}
