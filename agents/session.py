@@ -475,18 +475,21 @@ class Opened:
         """Write how the session stands and what it tried, for lists and for later sessions."""
         from agents.state import spend_of, versions_of
 
-        session = self.session
+        session, state = self.session, self.state()
         target = load_committed_target(self.home.workspace, session.base)
         tree = tree_of(self.home.workspace, target, session.base, session.standing)
-        state, ended = self.state(), status in ("victory", "concluded")
-        found = (_tried(session, version, ended) for version in versions_of(state))
-        tried = tuple(tried for tried in found if tried)
+        tried = tried_in(session, versions_of(state), ended=status in ("victory", "concluded"))
         summary = Summary(status=status, error=error, tree=tree, tried=tried, spend=spend_of(state))
         write_sealed(self.folder / "summary.json", summary.model_dump(mode="json"))
 
 
+def tried_in(session: Session, versions: Sequence[Version], *, ended: bool) -> tuple[Tried, ...]:
+    """Return what memory keeps of the versions that were judged; no hidden number before the session has ended."""
+    found = (_tried(session, version, ended) for version in versions)
+    return tuple(tried for tried in found if tried)
+
+
 def _tried(session: Session, version: Version, ended: bool) -> Tried | None:
-    """Return what memory keeps of a version that was judged."""
     patch, verdict, measured = version.patch, version.verdict, version.experiment
     if patch is None or verdict is None:
         return None

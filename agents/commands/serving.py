@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 from agents.errors import CircleError, Interrupted
 from agents.options import TargetOption, home
+
+_NEEDED = ("starlette", "uvicorn", "plotly", "markdown_it", "pygments")
 
 
 def serve(
@@ -17,16 +20,16 @@ def serve(
     target: TargetOption = None,
 ) -> None:
     """Serve the page on this machine alone: watch, approve, replay. Its address is good for one browser."""
-    try:
-        from agents.web.app import listen
-        from agents.web.app import serve as serve_page
-        from agents.web.door import Keys
-    except ImportError as error:
-        raise CircleError(f"The page needs {error.name}: pip install 'circle-research[web]'.") from error
+    from agents.web.address import Keys, listen
+
+    if missing := [name for name in _NEEDED if find_spec(name) is None]:
+        raise CircleError(f"The page needs {', '.join(missing)}: pip install 'circle-research[web]'.")
     place, listening = home(target), listen(port)
     keys = Keys(listening.getsockname()[1])
     print(f"The page of {place.target.name}, on this machine alone; Ctrl-C ends it, and no session with it:")
     print(keys.address, flush=True)
+    from agents.web.app import serve as serve_page
+
     try:
         serve_page(place, listening, keys)
     except (Interrupted, KeyboardInterrupt):

@@ -14,15 +14,14 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from agents.errors import UsageError
 from agents.session import Home
 from agents.web.acts import Act, Acts, acted
-from agents.web.door import Door, Keys
+from agents.web.address import Keys
+from agents.web.door import Door
 from agents.web.pages import ERRORS, HERE, Pages
 from agents.web.shelf import Shelf
 from agents.web.stream import streamed
 
-PORT = 8765
 _MOST_AT_ONCE = 100
 
 
@@ -59,23 +58,6 @@ def application(home: Home, keys: Keys) -> ASGIApp:
     ]
     handlers = {error: getattr(pages, handler) for error, handler in ERRORS.items()}
     return Door(Starlette(routes=routes, exception_handlers={HTTPException: pages.missing, **handlers}), keys)
-
-
-def listen(port: int | None) -> socket.socket:
-    """Return a socket on 127.0.0.1; raise UsageError if the port that was asked for is taken."""
-    wanted = (PORT, 0) if port is None else (port,)
-    for number in wanted:
-        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind(("127.0.0.1", number))
-            listening.listen()
-        except OSError as error:
-            listening.close()
-            reason = error.strerror
-            continue
-        return listening
-    raise UsageError(f"Port {port} of 127.0.0.1 cannot be used ({reason}): circle serve --port 0 takes a free one.")
 
 
 def serve(home: Home, listening: socket.socket, keys: Keys) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import secrets
-from dataclasses import dataclass, field
-from hashlib import sha256
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
+
+from agents.web.address import Keys
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -25,7 +25,7 @@ MOST_BYTES = 64 * 1024
 """Of a request's body."""
 BODY_SECONDS = 10.0
 _EMPTY = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
-"""The empty style element that the charts' library fills by rules."""
+"""The empty style element that the charts' library fills by rules; its maps', which are not drawn, is refused."""
 HEADERS = {
     "Content-Security-Policy": (
         f"default-src 'none'; script-src 'self'; style-src 'self' {_EMPTY}; img-src 'self' data:; connect-src 'self'; "
@@ -39,42 +39,6 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-store",
 }
-
-
-@dataclass
-class Keys:
-    """The words of one start of the page: the token of its address, the cookie that it buys, what its pages send."""
-
-    port: int
-    token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
-    cookie: str = field(default_factory=lambda: secrets.token_urlsafe(32))
-
-    @property
-    def address(self) -> str:
-        """The address to open, good for one time."""
-        return f"http://127.0.0.1:{self.port}/?token={self.token}"
-
-    @property
-    def cookie_name(self) -> str:
-        """The cookie's name: cookies know no ports, and another page may be served beside this one."""
-        return f"circle-{self.port}"
-
-    @property
-    def word(self) -> str:
-        """What a page of ours sends along with whatever changes anything."""
-        return hmac.new(self.cookie.encode(), b"this page", sha256).hexdigest()
-
-    @property
-    def hosts(self) -> frozenset[str]:
-        """The names by which a browser on this machine may call the page."""
-        return frozenset(f"{name}:{self.port}" for name in ("127.0.0.1", "localhost"))
-
-    def take(self, token: str) -> bool:
-        """Whether it is the token, which is good no more after this."""
-        right = bool(self.token) and hmac.compare_digest(token.encode(), self.token.encode())
-        if right:
-            self.token = ""
-        return right
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ from urllib.parse import urlencode
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 
 from agents.campaign.record import find_campaign
-from agents.diff_view import view_of
-from agents.errors import CircleError, SessionError
+from agents.diff_view import DiffView, view_of
+from agents.errors import CircleError, SessionError, TargetError
 from agents.family import family
 from agents.session import Home, Opened
 from agents.settings import load_target
-from agents.waiting import remember_seen
+from agents.waiting import newest_patch, remember_seen
 from agents.web import documents
 from agents.web.live import view
 from agents.web.shelf import NEWEST_FIRST, ORDERS, STATUSES, Shelf, Wanted
@@ -77,7 +77,7 @@ class Pages:
     def diff(self, request: Request) -> Response:
         """Show the newest diff side by side, with what a decision on it rests on."""
         opened = self._opened(request)
-        found = view_of(opened)
+        found = _view(opened)
         lines = side_by_side(found.diff)
         return self._page("diff.html", session=opened.session, view=found, lines=lines, left_out=found.left_out)
 
@@ -202,6 +202,19 @@ class Pages:
 
 
 ERRORS: Mapping[type[Exception], str] = {CircleError: "failed", sqlite3.Error: "failed", OSError: "failed"}
+
+
+def _view(opened: Opened) -> DiffView:
+    """The newest diff from git; where its commit is not there, of a session from elsewhere, as it is on record."""
+    try:
+        return view_of(opened)
+    except TargetError:
+        version, patch = newest_patch(opened)
+        with opened.journal() as journal:
+            recorded = journal.find("diff", f"{opened.session.base} {patch.commit}")
+        if recorded is None:
+            raise
+        return DiffView(opened.session.id, version, recorded.encode("latin-1"), waits=False)
 
 
 def _graph() -> Any:

@@ -12,8 +12,8 @@ from typing import Any
 
 from agents.errors import CircleError, SessionError
 from agents.records import Record, Spend, Tried
-from agents.session import LOCK, Home, Opened, Summary, is_held
-from agents.state import spend_of
+from agents.session import LOCK, Home, Opened, Summary, is_held, tried_in
+from agents.state import spend_of, versions_of
 
 Stamp = tuple[int, ...]
 _FILES = ("session.json", "summary.json", "journal.sqlite", "journal.sqlite-wal")
@@ -116,11 +116,8 @@ def _read(home: Home, name: str) -> Row:
         status = _status(opened)
     except (CircleError, sqlite3.Error) as error:
         return Row(id=name, error=str(error))
-    session, summary = opened.session, opened.summary()
-    spend, tried = summary.spend, summary.tried
-    if status == "running":
-        with contextlib.suppress(CircleError, sqlite3.Error):
-            spend = spend_of(opened.state())
+    session = opened.session
+    tried, spend = _used(opened, status)
     best = _best(tried)
     return Row(
         id=name,
@@ -135,6 +132,19 @@ def _read(home: Home, name: str) -> Row:
         proved=best is not None and best.outcome == "win",
         spend=spend,
     )
+
+
+def _used(opened: Opened, status: str) -> tuple[tuple[Tried, ...], Spend | None]:
+    """What was tried and spent: by the summary of the last process, or by the state where that knows no more."""
+    summary = opened.summary()
+    if summary.spend is not None and status != "running":
+        return summary.tried, summary.spend
+    try:
+        state = opened.state()
+    except (CircleError, sqlite3.Error):
+        return summary.tried, summary.spend
+    ended = status in ("victory", "concluded")
+    return tried_in(opened.session, versions_of(state), ended=ended), spend_of(state)
 
 
 def _status(opened: Opened) -> str:
