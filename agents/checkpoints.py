@@ -96,4 +96,8 @@ def checkpoints(file: Path) -> Iterator[NewestCheckpoint]:
         assert isinstance(saver, NewestCheckpoint)
         saver.conn.executescript(SETTINGS)
         saver.serde = SealedSerializer()
-        yield saver
+        try:
+            yield saver
+        finally:
+            with saver.lock:  # a thread of LangGraph's may still write when an interruption ends the step
+                saver.conn.close()

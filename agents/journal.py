@@ -48,8 +48,9 @@ class Journal:
             raise JournalDamaged(f"The journal {file} cannot be opened: {error}.") from error
 
     def close(self) -> None:
-        """Close the file."""
-        self._database.close()
+        """Close the file, once whatever thread is at it has done."""
+        with self._lock:
+            self._database.close()
 
     def check(self) -> None:
         """Raise JournalDamaged, with what is wrong, unless every entry is as it was written and none is gone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import subprocess
@@ -17,6 +18,7 @@ from agents.session import Home, Opened
 
 _LOOK_SECONDS, _PATIENCE_SECONDS = 0.05, 60.0
 _SESSION = re.compile(r"^session (\S+)$", re.MULTILINE)
+_BOX, _COLUMNS = "│╭╮╰╯─ ", "1000"
 LOG = "page.log"
 """Where a session's folder keeps what a command said that the page started."""
 
@@ -45,19 +47,21 @@ def begin(home: Home, command: Sequence[str]) -> str:
 
 
 def last_words(said: str) -> str:
-    """Return the last line that a command has written."""
-    lines = [line for line in said.splitlines() if line.strip()]
-    return plain(lines[-1]) if lines else ""
+    """Return the last line that a command has written, out of the box that a wrong usage is told in."""
+    lines = [line.strip(_BOX) for line in said.splitlines()]
+    return plain(next((line for line in reversed(lines) if line), ""))
 
 
 def _launch(home: Home, command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    name, *options = command
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "agents.cli", *command, "--target", str(home.target)],
+            [sys.executable, "-m", "agents.cli", name, "--target", str(home.target), *options],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            env=os.environ | {"COLUMNS": _COLUMNS},
         )
     threading.Thread(target=process.wait, daemon=True, name=f"waits for {process.pid}").start()
     return process

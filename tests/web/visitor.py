@@ -83,6 +83,19 @@ class Visitor:
         headers = {"Cookie": self.cookie, "Origin": f"http://{self.host}", "X-Circle-Word": self.word}
         return self.send("POST", path, headers | {"Content-Type": "application/json"}, json.dumps(form).encode())
 
+    def until(self, session: str, *statuses: str) -> dict[str, Any]:
+        """Follow a session's events until it stands so; return the view that says it."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=90)
+        connection.request("GET", f"/sessions/{session}/events", headers={"Host": self.host, "Cookie": self.cookie})
+        events = connection.getresponse()
+        view: dict[str, Any] = {}
+        while view.get("status") not in statuses:
+            line = events.readline().decode()
+            assert line, f"{session} is {view.get('status')}, not {statuses}"
+            view = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else view
+        connection.close()
+        return view
+
 
 @contextmanager
 def served(target: Path, port: int = 0) -> Iterator[str]:

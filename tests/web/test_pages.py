@@ -1,0 +1,180 @@
+"""What the pages show and do, over HTTP: recorded sessions, hostile words, decisions, forks."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from agents.session import Home
+from agents.show import document
+from agents.waiting import newest_diff
+from tests.commands import analysis, change, circle, plan, review, revision, session_id
+from tests.test_approval import CONSTANT, LOWER, constant, long, waiting
+from tests.web.visitor import Visitor, served
+
+Script = Callable[..., str]
+HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script> [link](javascript:alert(3)) \u202e'
+
+
+@pytest.fixture
+def guest(plain: Path) -> Iterator[Visitor]:
+    """Return who has entered the page of the plain target."""
+    with served(plain) as address:
+        yield Visitor(address).enter()
+
+
+def test_every_page_of_every_recorded_session_is_there(recorded: Path, visitor: Visitor) -> None:
+    for opened in Home(recorded).sessions():
+        base = f"/sessions/{opened.session.id}"
+        for path in ("", "/diff", "/steps", "/steps/2", "/report", "/report.md", "/report.html"):
+            answer = visitor.get(base + path)
+            assert answer.status == 200, (path, answer.text)
+        figures = re.findall(rf'src="({base}/figures/[\w-]+\.svg)"', visitor.get(f"{base}/report").text)
+        assert figures
+        assert all(visitor.get(path).headers["Content-Type"].startswith("image/svg") for path in figures)
+
+
+def test_the_list_says_how_each_session_stands_and_what_it_gained(visitor: Visitor) -> None:
+    page = visitor.get("/?status=victory&order=-effect").text
+    assert page.count('<td class="idea">') == 4 and "ended without a victory</span>" not in page
+    gains = [float(text) for text in re.findall(r'"best effect">([+-][\d.]+)', page)]
+    assert len(gains) == 4 and gains == sorted(gains, reverse=True)
+    assert "No session matches" in visitor.get("/?words=nothing+of+the+kind").text
+    assert "not ordered by" in visitor.get("/?order=luck").text
+
+
+def test_the_steps_say_what_was_asked_said_and_run(recorded: Path, visitor: Visitor) -> None:
+    opened = next(one for one in Home(recorded).sessions() if len(one.session.idea.text) and one.status() == "victory")
+    page = visitor.get(f"/sessions/{opened.session.id}/steps/2").text
+    assert "experiment-planner was asked" in page and "It said" in page and "New in the state" in page
+    assert "no step 4000" in visitor.get(f"/sessions/{opened.session.id}/steps/4000").text
+
+
+def test_what_is_not_there_is_told_with_what_to_do(visitor: Visitor) -> None:
+    for path in ("/sessions/none", "/sessions/none/diff", "/campaigns/none", "/nowhere", "/sessions/none/report.exe"):
+        answer = visitor.get(path)
+        assert answer.status == 404 and "All sessions" in answer.text
+
+
+def test_a_replay_from_the_page_is_the_commands(recorded: Path, visitor: Visitor) -> None:
+    name = Home(recorded).sessions()[0].session.id
+    replayed = visitor.post(f"/sessions/{name}/replay", {}).json
+    assert replayed["identical"] is True and replayed["runs"] == 0
+
+
+def test_hostile_words_are_text_on_every_page(plain: Path, script: Script, guest: Visitor) -> None:
+    title, flags = HOSTILE, ("rate", 0.01, 0.003)
+    issue = {"severity": "WARNING", "file": HOSTILE, "line": 1, "issue": HOSTILE, "fix": HOSTILE}
+    researcher = script(
+        plan(title, flags), change(), review(issue), analysis(HOSTILE, HOSTILE), revision(HOSTILE, exhausted=True)
+    )
+    ended = circle(plain, "start", "--turbo", "--researcher", researcher, "--", HOSTILE)
+    assert ended.returncode == 3, ended.stderr
+    base = f"/sessions/{session_id(ended.stderr)}"
+    for path in (
+        "/",
+        base,
+        f"{base}/diff",
+        f"{base}/report",
+        f"{base}/report.html",
+        f"{base}/steps/2",
+        f"{base}/steps/4",
+    ):
+        page = guest.get(path).text
+        assert "alert(1)" in page, path
+        assert "<img src=x" not in page and "<script>alert" not in page, path
+        assert 'href="javascript' not in page, path
+
+
+def test_a_session_is_started_from_the_form_and_outlives_the_page(plain: Path, script: Script) -> None:
+    researcher, home = script(LOWER, change(), review(), analysis()), Home(plain)
+    with served(plain) as address:
+        guest = Visitor(address).enter()
+        refused = guest.post("/start", {"idea": "x", "researcher": "nobody at all"})
+        assert refused.status == 409 and "nobody at all" in refused.json["error"]
+        wrong = guest.post("/start", {"idea": "x", "max_runs": -3})
+        assert wrong.status == 422 and "max_runs" in wrong.json["error"]
+        started = guest.post("/start", {"idea": "--turbo", "researcher": researcher, "max_runs": 12})
+        assert started.status == 200, started.text
+    with served(plain) as address:
+        view = Visitor(address).enter().until(started.json["session"], "awaiting_approval")
+    assert (view["idea"], view["versions"][0]["title"]) == ("--turbo", "A lower rate")
+    assert [file.name for file in home.folder.glob("page-*.log")] == []
+
+
+def test_what_is_approved_is_the_bytes_that_were_shown(plain: Path, script: Script, guest: Visitor) -> None:
+    name, sha = waiting(plain, script(CONSTANT, change(constant(plain)), review(), analysis()))
+    page = guest.get(f"/sessions/{name}/diff").text
+    assert sha in page and 'id="approve"' in page
+    form = {"decision": "approved", "sha256": sha, "version": 1, "comment": "Looks right."}
+    decide = f"/sessions/{name}/decide"
+    assert "look at it again" in guest.post(decide, form | {"sha256": "0" * 64}).json["error"]
+    assert "Version 1 waits now" in guest.post(decide, form | {"version": 2}).json["error"]
+    assert guest.post(decide, form).status == 200
+    assert "does not wait" in guest.post(decide, form).json["error"]
+    guest.until(name, "concluded", "victory")
+    approval = document(Home(plain).find(name))["versions"][0]["approval"]
+    assert (approval["decision"], approval["sha256"], approval["comment"]) == ("approved", sha, "Looks right.")
+    assert "Nothing waits for a decision" in guest.get(f"/sessions/{name}/diff").text
+
+
+def test_a_rejection_needs_words_and_the_next_version_waits(plain: Path, script: Script, guest: Visitor) -> None:
+    replies = (LOWER, change(), review(), CONSTANT, change(constant(plain)), review())
+    name, sha = waiting(plain, script(*replies))
+    form = {"decision": "rejected", "sha256": sha, "version": 1}
+    assert "needs words" in guest.post(f"/sessions/{name}/decide", form).json["error"]
+    assert guest.post(f"/sessions/{name}/decide", form | {"comment": "Try a constant."}).status == 200
+    guest.until(name, "running")
+    view = guest.until(name, "awaiting_approval")
+    assert [version["decision"] for version in view["versions"]] == ["rejected", None]
+    assert document(Home(plain).find(name))["versions"][0]["approval"]["comment"] == "Try a constant."
+
+
+def test_a_diff_too_long_for_the_view_is_approved_after_all_of_it_was_given(
+    plain: Path, script: Script, guest: Visitor
+) -> None:
+    name, sha = waiting(plain, script(CONSTANT, change(long(plain)), review(), analysis()))
+    form = {"decision": "approved", "sha256": sha, "version": 1}
+    assert "too long" in guest.post(f"/sessions/{name}/decide", form).json["error"]
+    raw = guest.get(f"/sessions/{name}/diff.raw")
+    assert raw.body == newest_diff(Home(plain).find(name))[0]
+    assert guest.post(f"/sessions/{name}/decide", form).status == 200
+    assert guest.until(name, "concluded")["versions"][0]["decision"] == "approved"
+
+
+def test_a_fork_goes_on_from_a_step_and_the_old_session_stays(plain: Path, script: Script, guest: Visitor) -> None:
+    name, _ = waiting(plain, script(LOWER, change(), review(), analysis()))
+    before = document(Home(plain).find(name))
+    again = script(CONSTANT, change(constant(plain)), review())
+    forked = guest.post(f"/sessions/{name}/fork", {"at": 1, "idea": "A constant", "researcher": again})
+    assert forked.status == 200, forked.text
+    assert guest.until(forked.json["session"], "awaiting_approval")["idea"] == "A constant"
+    assert document(Home(plain).find(name)) == before
+    assert forked.json["session"] in guest.get(f"/sessions/{name}").text
+    missing = guest.post(f"/sessions/{name}/fork", {"at": 99})
+    assert missing.status == 409 and "no step 99" in missing.json["error"]
+
+
+def test_a_stopped_session_goes_on_from_the_page(plain: Path, script: Script, guest: Visitor) -> None:
+    researcher = script(LOWER, change(), review(), analysis(), revision(exhausted=True))
+    command = [sys.executable, "-m", "agents.cli", "start", "--turbo", "--researcher", researcher, "Rate"]
+    with subprocess.Popen(command, cwd=plain, stderr=subprocess.PIPE, text=True) as started:
+        assert started.stderr is not None
+        name = session_id(started.stderr.readline())
+        next(line for line in started.stderr if line.startswith("baseline"))
+        running = guest.post(f"/sessions/{name}/resume", {})
+        started.send_signal(signal.SIGTERM)
+        started.stderr.read()
+    assert started.returncode == 5
+    assert running.status == 409 and "has not stopped" in running.json["error"]
+    guest.until(name, "stopped")
+    assert guest.post(f"/sessions/{name}/resume", {}).status == 200
+    ended = guest.until(name, "concluded")
+    assert ended["versions"][0]["cause"] == "theory" and len(ended["curves"]["baseline"]["seeds"]) == 8
+    assert [point["stage"] for point in ended["pairs"]["points"]] == ["screen", "screen"]
