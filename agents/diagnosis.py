@@ -60,6 +60,18 @@ def pairs_of(baseline: Sequence[Run], experiment: Sequence[Run]) -> list[tuple[R
     return [(partners[key], run) for run in done if (key := (run.seed, run.train_tokens)) in partners]
 
 
+def arms_of(baseline: Sequence[Run], experiment: Sequence[Run]) -> tuple[Sequence[Run], Sequence[Run]]:
+    """Return both arms' runs of the pairs that ended well; where none did, all runs."""
+    pairs = pairs_of(baseline, experiment)
+    return ([old for old, _ in pairs], [new for _, new in pairs]) if pairs else (baseline, experiment)
+
+
+def together(runs: Sequence[Run]) -> tuple[tuple[int, ...], list[Sequence[float]]]:
+    """Return the steps at which all runs told their losses, and each one's losses there."""
+    count = min((min(len(run.loss_steps), len(run.losses)) for run in runs), default=0)
+    return runs[0].loss_steps[:count] if runs else (), [run.losses[:count] for run in runs]
+
+
 def alone_pairs(floor: Baseline, experiment: Experiment) -> list[tuple[Run, Run]]:
     """Return the pairs whose times can be compared best: those timed alone, as last timed; else the screen's."""
     last = experiment.timed[-1].train_tokens if experiment.timed else None

@@ -71,6 +71,24 @@ def print_session(shown: dict[str, Any]) -> None:
         print(f"model     {shown['model']}: {spend['model_calls']} calls, {tokens}, ${spend['usd']:.4f}")
 
 
+def print_pictures(shown: dict[str, Any]) -> None:
+    """Print what a session measured as pictures, as wide as the terminal."""
+    from agents.terminal_plots import pictures
+    from agents.text_plot import terminal_of
+
+    for picture in pictures(shown, terminal_of(sys.stdout)):
+        print(f"\n{picture}")
+
+
+def print_effects(shown: dict[str, Any]) -> None:
+    """Print what came of each version of a session as one picture."""
+    from agents.terminal_plots import effects
+    from agents.text_plot import terminal_of
+
+    if picture := effects(shown, terminal_of(sys.stdout)):
+        print(f"\n{picture}")
+
+
 def _print_version(version: dict[str, Any]) -> None:
     verdict = version["verdict"]
     cause = f" ({verdict['cause']})" if verdict and verdict["cause"] else ""

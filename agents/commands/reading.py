@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import sys
@@ -38,8 +39,8 @@ def list_sessions(target: TargetOption = None, json_: JsonOption = False) -> Non
 
 
 def show(id_: ID, target: TargetOption = None, json_: JsonOption = False) -> None:
-    """Show one session, whole."""
-    from agents.printing import print_session
+    """Show one session, whole: how it stands, and what it measured in pictures."""
+    from agents.printing import print_pictures, print_session
     from agents.show import document
 
     shown = document(home(target).find(id_))
@@ -47,6 +48,7 @@ def show(id_: ID, target: TargetOption = None, json_: JsonOption = False) -> Non
         print(json.dumps(shown, indent=1))
     else:
         print_session(shown)
+        print_pictures(shown)
 
 
 def diff(
@@ -75,9 +77,10 @@ def diff(
 
 
 def log(id_: ID, target: TargetOption = None, json_: JsonOption = False) -> None:
-    """List the steps of a session, numbered, and its family of forks."""
+    """List the steps of a session, numbered, its family of forks, and what came of each version."""
     from agents.family import family, steps
-    from agents.printing import print_log
+    from agents.printing import print_effects, print_log
+    from agents.show import document
 
     opened = home(target).find(id_)
     found, relatives = steps(opened), family(home(target), opened)
@@ -85,6 +88,8 @@ def log(id_: ID, target: TargetOption = None, json_: JsonOption = False) -> None
         print(json.dumps({"id": id_, "steps": [step.model_dump() for step in found], "family": relatives}, indent=1))
     else:
         print_log(found, relatives, id_)
+        with contextlib.suppress(CircleError, sqlite3.Error):  # the steps of a damaged session are told all the same
+            print_effects(document(opened))
 
 
 def replay(

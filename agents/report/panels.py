@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Literal
 
-from agents.diagnosis import Pairs, alone_pairs, cool_down, pairs_of, parts_to_show, told_pairs
-from agents.records import Baseline, Experiment, Run
+from agents.diagnosis import Pairs, alone_pairs, arms_of, cool_down, pairs_of, parts_to_show, together, told_pairs
+from agents.records import Baseline, Experiment
 from agents.report.canvas import BLUE, GREY, svg
 
 if TYPE_CHECKING:
@@ -62,16 +62,15 @@ def _legend(figure: Figure, seeds: int) -> None:
 
 def _losses(axes: Axes, floor: Baseline, experiment: Experiment, pairs: Pairs) -> None:
     """Both arms' training losses; where no pair ended well, those of all runs."""
-    arms = ([old for old, _ in pairs], [new for _, new in pairs]) if pairs else (floor.runs, experiment.screened)
-    for runs, (_, colour, style) in zip(arms, ARMS, strict=True):
-        steps, rows = _together(runs)
+    for runs, (_, colour, style) in zip(arms_of(floor.runs, experiment.screened), ARMS, strict=True):
+        steps, rows = together(runs)
         _band(axes, steps, rows, colour, style)
     _over_steps(axes, "training loss", "loss", pairs)
 
 
 def _lead(axes: Axes, pairs: Pairs) -> None:
     """By how much the experiment's loss is lower than its pair's."""
-    steps, rows = _together([run for pair in pairs for run in pair])
+    steps, rows = together([run for pair in pairs for run in pair])
     leads = [[a - b for a, b in zip(old, new, strict=True)] for old, new in zip(rows[::2], rows[1::2], strict=True)]
     axes.axhline(0, color="black", linewidth=0.6)
     _band(axes, steps, leads, BLUE, "-")
@@ -80,12 +79,6 @@ def _lead(axes: Axes, pairs: Pairs) -> None:
         margin = 0.1 * (max(late) - min(late)) or 0.01
         axes.set_ylim(min(0, *late) - margin, max(0, *late) + margin)
     _over_steps(axes, "lead in training loss", "baseline - experiment", pairs)
-
-
-def _together(runs: Sequence[Run]) -> tuple[tuple[int, ...], list[Sequence[float]]]:
-    """The steps at which all runs told their losses, and each one's losses there."""
-    count = min((min(len(run.loss_steps), len(run.losses)) for run in runs), default=0)
-    return runs[0].loss_steps[:count] if runs else (), [run.losses[:count] for run in runs]
 
 
 def _band(axes: Axes, steps: Sequence[int], rows: Sequence[Sequence[float]], colour: str, style: str) -> None:
