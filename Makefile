@@ -18,7 +18,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 test: setup
-	$(VENV)/bin/python -m pytest -n 2 --dist worksteal -m "not long" --cov
+	$(VENV)/bin/python -m pytest -n 2 --dist worksteal -m "not long and not browser" --cov
 
 test-all: setup
 	$(VENV)/bin/python -m pytest -n 2 --dist worksteal --cov

@@ -83,9 +83,15 @@ function move(by) {
   hunks[hunk].scrollIntoView({ block: "center" });
 }
 
+function turn(way) {
+  const link = document.querySelector(`.scrubber a[rel="${way}"]`);
+  link?.click();
+  return link !== null;
+}
+
 const keys = {
-  j: () => document.querySelector('[data-key="j"]')?.click() ?? move(1),
-  k: () => document.querySelector('[data-key="k"]')?.click() ?? move(-1),
+  j: () => turn("next") || move(1),
+  k: () => turn("prev") || move(-1),
   a: () => at("approve")?.focus(),
   r: () => at("decision")?.elements.comment.focus(),
 };
