@@ -503,6 +503,11 @@ class Tried(Record):
     lessons: tuple[str, ...] = ()
 
     @property
+    def gained(self) -> float | None:
+        """Its effect where that is known, else what its screen measured."""
+        return self.screened if self.effect is None else self.effect
+
+    @property
     def failed(self) -> bool:
         """Whether it was judged and did not win: what was dropped for better ideas, or had no runs left, was not."""
         return self.outcome != "win" and self.ended not in ("dropped", "budget")

@@ -63,13 +63,18 @@ FORK = "fork.json"
 
 
 class Summary(Record):
-    """How a session stands, what it has used, and what it tried on the training code whose hash is `tree`."""
+    """How a session stands, what it has used, and what it tried on the training code whose hash is `tree`.
+
+    `versions` and `best` are for lists: how many it has, and the win or else the largest gain among what was `tried`.
+    """
 
     status: Status
     error: str | None = None
     tree: str | None = None
     tried: tuple[Tried, ...] = ()
     spend: Spend | None = None
+    versions: int = 0
+    best: Tried | None = None
 
 
 @dataclass(frozen=True)
@@ -471,22 +476,31 @@ class Opened:
         """Whether a process drives the session."""
         return is_held(self.lock_file)
 
-    def summarise(self, status: Status, error: str | None) -> None:
-        """Write how the session stands and what it tried, for lists and for later sessions."""
+    def summed_up(self, status: Status) -> Summary:
+        """Return how the session stands by its newest state; no hidden number before it has ended."""
         from agents.state import spend_of, versions_of
 
-        session, state = self.session, self.state()
+        state, ended = self.state(), status in ("victory", "concluded")
+        versions = versions_of(state)
+        found = (_tried(self.session, version, ended) for version in versions)
+        tried = tuple(tried for tried in found if tried)
+        spend = spend_of(state)
+        return Summary(status=status, tried=tried, spend=spend, versions=len(versions), best=_best(tried))
+
+    def summarise(self, status: Status, error: str | None) -> None:
+        """Write how the session stands and what it tried, for lists and for later sessions."""
+        session = self.session
         target = load_committed_target(self.home.workspace, session.base)
         tree = tree_of(self.home.workspace, target, session.base, session.standing)
-        tried = tried_in(session, versions_of(state), ended=status in ("victory", "concluded"))
-        summary = Summary(status=status, error=error, tree=tree, tried=tried, spend=spend_of(state))
+        summary = self.summed_up(status).model_copy(update={"error": error, "tree": tree})
         write_sealed(self.folder / "summary.json", summary.model_dump(mode="json"))
 
 
-def tried_in(session: Session, versions: Sequence[Version], *, ended: bool) -> tuple[Tried, ...]:
-    """Return what memory keeps of the versions that were judged; no hidden number before the session has ended."""
-    found = (_tried(session, version, ended) for version in versions)
-    return tuple(tried for tried in found if tried)
+def _best(tried: Sequence[Tried]) -> Tried | None:
+    """Return the win, or what was gained most in proofs or screens."""
+    wins = [old for old in tried if old.outcome == "win"]
+    measured = [old for old in tried if old.gained is not None]
+    return max(wins or measured, key=lambda old: old.gained or 0.0, default=None)
 
 
 def _tried(session: Session, version: Version, ended: bool) -> Tried | None:

@@ -31,6 +31,16 @@ class Picture:
     box_width: int = _WIDTH
     box_height: int = _HEIGHT
 
+    @property
+    def note_x(self) -> int:
+        """Where the note under the last box is centred: nodes that any other leads to have no edges drawn."""
+        return self.nodes[-1].x + _WIDTH // 2
+
+    @property
+    def note_y(self) -> int:
+        """The note's base line."""
+        return self.nodes[-1].y + _HEIGHT + 14
+
 
 @cache
 def picture() -> Picture:
@@ -46,7 +56,7 @@ def picture() -> Picture:
         places[name] = Node(name, 8 + _STEP * (middle - 2 + 3 * offset), _BELOW)
     edges = [(edge.source, edge.target) for edge in drawn.edges if edge.target != "conclude"]
     paths = tuple(_path(places[one], places[two]) for one, two in edges if one in places and two in places)
-    return Picture(tuple(places.values()), paths, _STEP * len(row), _BELOW + _HEIGHT + 8)
+    return Picture(tuple(places.values()), paths, _STEP * len(row), _BELOW + _HEIGHT + 20)
 
 
 def _path(one: Node, two: Node) -> str:

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.errors import CircleError, SessionError
-from agents.records import Record, Spend, Tried
-from agents.session import LOCK, Home, Opened, Summary, is_held, tried_in
-from agents.state import spend_of, versions_of
+from agents.records import Record, Spend
+from agents.session import LOCK, Home, Opened, Status, Summary, is_held
 
 Stamp = tuple[int, ...]
 _FILES = ("session.json", "summary.json", "journal.sqlite", "journal.sqlite-wal")
@@ -62,7 +61,7 @@ class Found:
 class Shelf:
     """The rows of a target; what was read is kept while the files are the same."""
 
-    def __init__(self, home: Home, page_rows: int = 50) -> None:
+    def __init__(self, home: Home, page_rows: int = 25) -> None:
         self._home, self._page_rows = home, page_rows
         self._known: dict[str, tuple[Stamp, Row]] = {}
         self._lock = threading.Lock()
@@ -116,9 +115,11 @@ def _read(home: Home, name: str) -> Row:
         status = _status(opened)
     except (CircleError, sqlite3.Error) as error:
         return Row(id=name, error=str(error))
-    session = opened.session
-    tried, spend = _used(opened, status)
-    best = _best(tried)
+    session, summary = opened.session, opened.summary()
+    if summary.spend is None or status == "running":
+        with contextlib.suppress(CircleError, sqlite3.Error):
+            summary = opened.summed_up(status)
+    best = summary.best
     return Row(
         id=name,
         started_at=session.started_at,
@@ -126,28 +127,15 @@ def _read(home: Home, name: str) -> Row:
         status=status,
         campaign=session.campaign,
         parent=session.parent,
-        versions=max((old.version for old in tried), default=0),
-        effect=(best.screened if best.effect is None else best.effect) if best else None,
+        versions=summary.versions,
+        effect=best.gained if best else None,
         ci=best.ci if best else None,
         proved=best is not None and best.outcome == "win",
-        spend=spend,
+        spend=summary.spend,
     )
 
 
-def _used(opened: Opened, status: str) -> tuple[tuple[Tried, ...], Spend | None]:
-    """What was tried and spent: by the summary of the last process, or by the state where that knows no more."""
-    summary = opened.summary()
-    if summary.spend is not None and status != "running":
-        return summary.tried, summary.spend
-    try:
-        state = opened.state()
-    except (CircleError, sqlite3.Error):
-        return summary.tried, summary.spend
-    ended = status in ("victory", "concluded")
-    return tried_in(opened.session, versions_of(state), ended=ended), spend_of(state)
-
-
-def _status(opened: Opened) -> str:
+def _status(opened: Opened) -> Status:
     """How a session stands: by its summary, where that was written after the newest entry of its journal."""
     summary, journal = opened.folder / "summary.json", opened.folder / "journal.sqlite"
     files = [file for file in (journal, journal.with_name("journal.sqlite-wal")) if file.exists()]
@@ -156,12 +144,6 @@ def _status(opened: Opened) -> str:
         return opened.status()
     found: Summary = opened.summary()
     return "failed" if found.error and found.status == "stopped" else found.status
-
-
-def _best(tried: tuple[Tried, ...]) -> Tried | None:
-    wins = [old for old in tried if old.outcome == "win"]
-    measured = [old for old in tried if old.effect is not None or old.screened is not None]
-    return max(wins or measured, key=lambda old: old.effect or old.screened or 0.0, default=None)
 
 
 def _stamp(folder: Path) -> Stamp:
