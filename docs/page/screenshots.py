@@ -57,8 +57,9 @@ def _photograph(target: Path, won: str, waiting: str) -> None:
             page.goto(address.partition("/?")[0] + path)
             if path == won:
                 page.locator("#proof .main-svg").first.wait_for()
-            whole = name in ("live", "diff")
-            page.screenshot(path=Path(__file__).with_name(f"{name}.png"), full_page=whole)
+            if name == "diff":
+                page.keyboard.press("j")
+            page.screenshot(path=Path(__file__).with_name(f"{name}.png"), full_page=name == "live")
 
 
 if __name__ == "__main__":
