@@ -72,9 +72,9 @@ def _losses(floor: Baseline, version: dict[str, Any], terminal: Terminal) -> str
     plot = TextPlot(terminal, ROWS)
     plot.across(min(steps), max(steps), counts=True)
     plot.up(min(late), max(late))
-    for curve, arm in zip(curves, ARMS, strict=True):
-        plot.curve(curve, arm)
-    return plot.text(f"training loss of V{version['n']} by step, mean of {_seeds(len(arms[1]))}", ARMS)
+    whole = [plot.curve(curve, arm) for curve, arm in zip(curves, ARMS, strict=True)]
+    left_out = "" if all(whole) else "; early losses are off the scale"
+    return plot.text(f"training loss of V{version['n']} by step, mean of {_seeds(len(arms[1]))}{left_out}", ARMS)
 
 
 def _gains(floor: Baseline, version: dict[str, Any], terminal: Terminal) -> str:

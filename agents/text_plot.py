@@ -88,13 +88,14 @@ class TextPlot:
         """Draw the line of 0 from top to bottom."""
         self._segment((0, 0), self._limits["y"], "│|", GREY)
 
-    def curve(self, points: Sequence[tuple[float, float]], entry: Entry) -> None:
-        """Draw a line through those of these points that are within the axes."""
+    def curve(self, points: Sequence[tuple[float, float]], entry: Entry) -> bool:
+        """Draw a line through those of these points that are within the axes; return whether all are."""
         (left, right), (low, high) = self._limits["x"], self._limits["y"]
         within = [(x, y) for x, y in points if left <= x <= right and low <= y <= high]
         mark = self._mark("braille" if self._terminal.coloured else entry.mark, entry.colour)
         xs, ys = [x for x, _ in within], [y for _, y in within]
         self._figure.draw(self._figure.signal(xs, ys, marker=mark).lines())
+        return len(within) == len(points)
 
     def span(self, low: float, high: float, y: float, colour: str) -> None:
         """Draw a line across, from `low` to `high`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import pty
 import re
@@ -22,6 +23,7 @@ class Terminal:
     def __init__(self, ours: int, process: subprocess.Popen[bytes]) -> None:
         self.process, self.shown = process, ""
         self._ours, self._read = ours, 0
+        self._decoded = codecs.getincrementaldecoder("utf-8")(errors="replace")  # a read may end within a character
 
     @property
     def words(self) -> str:
@@ -55,7 +57,7 @@ class Terminal:
             piece = os.read(self._ours, 65536)
         except OSError:  # Linux says so when the other side is closed
             return False
-        self.shown += piece.decode(errors="replace").replace("\r\n", "\n")
+        self.shown = (self.shown + self._decoded.decode(piece)).replace("\r\n", "\n")
         return bool(piece)
 
 

@@ -175,6 +175,15 @@ def test_a_terminal_that_is_too_narrow_gets_no_picture(document: dict[str, Any])
     assert pictures(document, Terminal(29, coloured=True)) == [] and effects(document, Terminal(29, False)) == ""
 
 
+def test_losses_off_the_scale_are_told(document: dict[str, Any]) -> None:
+    """The first losses are many times the later ones; a level curve has none to leave out."""
+    left_out = "early losses are off the scale"
+    assert left_out in pictures(document, Terminal(100, coloured=False))[0]
+    for run in document["baseline"]["runs"] + document["versions"][1]["experiment"]["screened"]:
+        run["losses"] = [1.0] * len(run["losses"])
+    assert left_out not in pictures(document, Terminal(100, coloured=False))[0]
+
+
 def test_an_effect_far_off_does_not_hide_the_others(document: dict[str, Any]) -> None:
     """V1's -2.9 would leave V2's +0.155 on the line of 0."""
     row = next(line for line in effects(document, Terminal(60, coloured=False)).splitlines() if "V2" in line)
