@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents.plain_text import excerpt, plain
+from agents.show import open_leaves
 
 if TYPE_CHECKING:
     from agents.family import Step
@@ -131,16 +132,20 @@ def print_replay(shown: dict[str, Any]) -> None:
             print("Equivalent in the mean." if shown["rerun_equivalent"] else "Not equivalent in the mean.")
 
 
-def print_step(walked: Walked) -> None:
-    """Print a step of a replay: what it was asked and given, what was run, and how it left the version."""
+def print_step(walked: Walked, *, ended: bool) -> None:
+    """Print a step of a replay: what it was asked and given, what was run, and how it left the version.
+
+    What the hidden split says is left out unless the session has `ended`.
+    """
     versions = walked.values.get("versions", [])
     about = f" V{len(versions)}" if versions else ""
     print(f"\n=== step {walked.number}: {walked.node}{about}")
     for kind, body in walked.taken:
-        _print_taken(kind, body)
+        _print_taken(kind, body, ended=ended)
     if versions and (verdict := versions[-1]["verdict"]):
         print(f"verdict {verdict['outcome']}: {plain(verdict['finding'])}")
-    new = [(path, leaf) for path, leaf in walked.changes.items() if leaf not in (None, "", [], {})]
+    changes = walked.changes if ended else open_leaves(walked.changes)
+    new = [(path, leaf) for path, leaf in changes.items() if leaf not in (None, "", [], {})]
     print("--- the state after it has")
     for path, leaf in new[:_STATE_LINES]:
         print(f"{plain(path)} = {plain(json.dumps(leaf, ensure_ascii=False))}")
@@ -150,13 +155,14 @@ def print_step(walked: Walked) -> None:
         print(f"DIVERGED: {plain(walked.divergence.what)}")
 
 
-def _print_taken(kind: str, body: Any) -> None:
+def _print_taken(kind: str, body: Any, *, ended: bool) -> None:
     """Print what a step was given from the record."""
     if kind == "reply":
         print(f"--- {body['skill']} was asked\n{excerpt(body['question'])}")
         _print_reply(body.get("reply", body.get("halted")))
     elif kind == "run":
-        value = next((body[name] for name in ("visible", "hidden") if body[name] is not None), body["status"])
+        splits = ("visible", "hidden") if ended else ("visible",)
+        value = next((body[split] for split in splits if body[split] is not None), body["status"])
         print(f"run {body['stage']} {body['arm']} seed {body['seed']}: {value}, {body['train_seconds']:.1f} s")
     elif kind == "diff":
         print(f"--- diff\n{excerpt(body)}")

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
+from agents.leaves import Leaves
 from agents.records import Version
 from agents.state import baseline_of, spend_of, versions_of
 
 if TYPE_CHECKING:
-    from agents.session import Opened
+    from agents.session import Opened, Status
 
 _OMITTED = {"brought", "refused", "tip"}
+_OF_THE_HIDDEN_SPLIT = ("effect", "ci", "t", "cohens_d", "worst_seed", "skewness")
+_HIDDEN_LEAF = re.compile(rf"versions\.\d+\.experiment\.(pairs|{'|'.join(_OF_THE_HIDDEN_SPLIT)})(\.|$)")
 
 
 def document(opened: Opened) -> dict[str, Any]:
     """Return the whole session; hidden-split numbers of versions that failed only after its end."""
     session, state, status = opened.session, opened.state(), opened.status()
     floor = baseline_of(state)
-    ended = status in ("victory", "concluded")
+    ended = has_ended(status)
     return {
         "id": session.id,
         "status": status,
@@ -72,6 +76,16 @@ def _waits(opened: Opened) -> str | None:
     return f"version {held.version} waits for {turn} in campaign {name}: circle campaign --resume {name}"
 
 
+def has_ended(status: Status) -> bool:
+    """Whether a session that stands so has ended, and its hidden numbers may be seen."""
+    return status in ("victory", "concluded")
+
+
+def open_leaves(leaves: Leaves) -> Leaves:
+    """Return a state's leaves without those that may come from the hidden split."""
+    return {path: leaf for path, leaf in leaves.items() if not _HIDDEN_LEAF.match(path)}
+
+
 def _version(version: Version, *, ended: bool) -> dict[str, Any]:
     shown = version.model_dump(mode="json", exclude=_OMITTED)
     patch = shown.pop("patch") or {}
@@ -111,5 +125,5 @@ def _without_hidden(experiment: dict[str, Any]) -> dict[str, Any]:
         for pair in experiment["pairs"]
     ]
     confirmed = any(pair["stage"] != "screen" for pair in pairs)
-    blank = dict.fromkeys(("effect", "ci", "t", "cohens_d", "worst_seed", "skewness")) if confirmed else {}
+    blank = dict.fromkeys(_OF_THE_HIDDEN_SPLIT) if confirmed else {}
     return experiment | {"pairs": pairs} | blank

@@ -103,19 +103,23 @@ def replay(
     from agents.printing import print_replay, print_step
     from agents.replay import replay as replay_session
     from agents.rerun import rerun
+    from agents.show import has_ended
 
     if step and json_:
         raise UsageError("--step is for a person, and --json for a program: leave one of them out.")
 
+    opened = home(target).find(id_)
+    ended = has_ended(opened.status())
+
     def look(walked: Walked) -> None:
         if step:
-            print_step(walked)
+            print_step(walked, ended=ended)
             if sys.stdin.isatty() and input("Enter goes on, q ends: ").strip() == "q":
                 raise typer.Exit(0)
 
     with display() as report:
         trained = partial(rerun, report=report) if again else None
-        shown = replay_session(home(target).find(id_), look, trained)
+        shown = replay_session(opened, look, trained)
     if json_:
         print(json.dumps(shown, indent=1))
     else:

@@ -23,6 +23,7 @@ from agents.errors import CircleError, SessionError, TargetError
 from agents.family import family
 from agents.session import Home, Opened
 from agents.settings import load_target
+from agents.show import has_ended
 from agents.waiting import newest_patch, remember_seen
 from agents.web import documents
 from agents.web.live import view
@@ -96,8 +97,7 @@ class Pages:
         if not steps.marks:
             raise SessionError(f"Session {opened.session.id} has no steps on record yet: they come as nodes end.")
         number = request.path_params.get("number", steps.marks[0].number)
-        ended = opened.status() in ("victory", "concluded")
-        told = steps.step(number, ended)
+        told = steps.step(number, has_ended(opened.status()))
         return self._page("step.html", session=opened.session, marks=steps.marks, told=told)
 
     def report(self, request: Request) -> Response:

@@ -15,6 +15,7 @@ from agents.errors import SessionError
 from agents.leaves import Leaves, changed
 from agents.records import Run
 from agents.session import Opened
+from agents.show import open_leaves
 from agents.web.sides import Line, side_by_side
 
 _WORDLESS: tuple[Any, ...] = (None, "", [], {})
@@ -85,6 +86,10 @@ class Steps:
         if body is None:
             raise SessionError(f"Session {self._opened.session.id} has no step {number} on record.")
         before = [then["changes"] for key, then in self._noted.items() if int(key) <= number]
+        state: Leaves = reduce(changed, before, {})
+        new = body["changes"]["new"]
+        if not ended:
+            state, new = open_leaves(state), open_leaves(new)
         given = self._given(number)
         runs = [Run.model_validate(run) for kind, run in given if kind == "run"]
         return Told(
@@ -95,8 +100,8 @@ class Steps:
             exchanges=tuple(_exchange(reply) for kind, reply in given if kind == "reply"),
             runs=tuple(run if ended else run.model_copy(update={"hidden": None}) for run in runs),
             others=tuple((kind, _words(other)) for kind, other in given if kind not in ("run", "reply", *_UNTOLD)),
-            new={path: leaf for path, leaf in body["changes"]["new"].items() if leaf not in _WORDLESS},
-            state=reduce(changed, before, {}),
+            new={path: leaf for path, leaf in new.items() if leaf not in _WORDLESS},
+            state=state,
             failure=_failure(body["changes"]["new"]),
         )
 

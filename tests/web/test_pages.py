@@ -178,3 +178,23 @@ def test_a_stopped_session_goes_on_from_the_page(plain: Path, script: Script, gu
     ended = guest.until(name, "concluded")
     assert ended["versions"][0]["cause"] == "theory" and len(ended["curves"]["baseline"]["seeds"]) == 8
     assert [point["stage"] for point in ended["pairs"]["points"]] == ["screen", "screen"]
+
+
+def test_no_hidden_number_is_on_any_page_before_the_end(plain: Path, script: Script, guest: Visitor) -> None:
+    researcher = script(CONSTANT, change(constant(plain)), review(), analysis())
+    killed = circle(plain, "start", "--turbo", "--researcher", researcher, "A", CIRCLE_CRASH_AT="reply effect #4")
+    opened = Home(plain).find(session_id(killed.stderr))
+    base, state = f"/sessions/{opened.session.id}", opened.state()
+    experiment = state["versions"][0]["experiment"]
+    pairs = [pair for pair in experiment["pairs"] if pair["stage"] == "confirm"]
+    secrets = [pair[arm] for pair in pairs for arm in ("baseline", "experiment")] + [
+        experiment["effect"],
+        experiment["t"],
+    ]
+    assert len(secrets) >= 14
+    paths = ["/", base, f"{base}/diff", *(f"{base}/steps/{number}" for number in range(1, state["step"] + 1))]
+    texts = {path: guest.get(path).text for path in paths} | {"events": str(guest.until(opened.session.id, "stopped"))}
+    texts["replay --step"] = circle(plain, "replay", opened.session.id, "--step").stdout
+    for path, text in texts.items():
+        assert [secret for secret in secrets if f"{secret:.7f}"[:7] in text] == [], path
+    assert "are hidden until the end" in guest.get("/static/live.js").text

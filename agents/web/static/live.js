@@ -5,9 +5,18 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 let shown = JSON.parse(at("view").textContent);
 
 export function follow(live, say) {
+  let news;
+  const open = () => (news = followed(`/sessions/${live.dataset.session}/events`, say));
   draw();
   dark.addEventListener("change", draw);
-  const news = new EventSource(`/sessions/${live.dataset.session}/events`);
+  open();
+  // A browser keeps few connections to one place, and a tab that nobody sees needs none.
+  document.addEventListener("visibilitychange", () => (document.hidden ? news.close() : open()));
+  addEventListener("pagehide", () => news.close());
+}
+
+function followed(path, say) {
+  const news = new EventSource(path);
   let lost = false;
   news.addEventListener("view", (event) => {
     const view = JSON.parse(event.data);
@@ -25,7 +34,7 @@ export function follow(live, say) {
         : "The page's server does not answer. The session goes on; this page does when circle serve runs again.",
     );
   });
-  addEventListener("pagehide", () => news.close());
+  return news;
 }
 
 function draw() {
@@ -49,6 +58,7 @@ function standing() {
   const { status } = shown;
   at("status").replaceChildren(element("span", statuses[status] ?? status, `badge ${status}`));
   at("sentence").textContent = sentence();
+  document.title = document.title.replace(/^(\([^)]*\) )?/, `(${statuses[status] ?? status}) `);
   at("decide").hidden = status !== "awaiting_approval";
   at("stop").hidden = status !== "running";
   at("resume").hidden = status !== "stopped" && status !== "failed";

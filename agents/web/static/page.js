@@ -70,6 +70,18 @@ function replayed(done) {
 at("print")?.addEventListener("click", () => print());
 for (const list of document.querySelectorAll("form[data-filter] select")) list.addEventListener("change", () => list.form.submit());
 
+const LIST_SECONDS = 10;
+const list = document.querySelector("[data-list]");
+if (list) setInterval(refresh, 1000 * LIST_SECONDS);
+
+async function refresh() {
+  if (document.hidden || list.contains(document.activeElement)) return;
+  const answer = await fetch(location.href).catch(() => null);
+  const page = answer?.ok && new DOMParser().parseFromString(await answer.text(), "text/html");
+  const rows = page && page.querySelector("[data-list] tbody");
+  if (rows) list.querySelector("tbody").replaceWith(document.adoptNode(rows));
+}
+
 const scrubber = at("scrubber");
 scrubber?.addEventListener("input", () => (at("place").textContent = scrubber.value));
 scrubber?.addEventListener("change", () => location.assign(scrubber.dataset.base + scrubber.value));
