@@ -143,7 +143,7 @@ def find_campaign(home: Home, name: str) -> OpenCampaign:
     file = place(home, name) / "campaign.json"
     try:
         return OpenCampaign(home, Campaign.model_validate(read_sealed(file)))
-    except OSError:
-        raise SessionError(f"There is no campaign {name!r} in {home.folder}.") from None
     except (SealBroken, ValidationError):
         raise SessionError(f"Campaign {name!r} cannot be read: {file} is damaged, or of another version.") from None
+    except (OSError, ValueError):  # a name with a NUL is a ValueError
+        raise SessionError(f"There is no campaign {name!r} in {home.folder}.") from None

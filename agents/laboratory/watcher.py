@@ -155,9 +155,14 @@ class Watchers:
                 _end(pid)
 
 
+def orphans(folder: Path) -> list[int]:
+    """Return the watchers of the runs that a killed process left below a session's folder."""
+    return [int(text) for file in folder.rglob("*.lock") if _is_held(file) and (text := file.read_text()).isdigit()]
+
+
 def end_orphans(folder: Path) -> int:
     """End the runs that a killed process left below a session's folder; return how many there were."""
-    left = [int(text) for file in folder.rglob("*.lock") if _is_held(file) and (text := file.read_text()).isdigit()]
+    left = orphans(folder)
     for pid in left:
         _end(pid)
     return len(left)

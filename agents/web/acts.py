@@ -6,9 +6,9 @@ A decision is put on record here, at once; whatever trains or asks is a `circle`
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,15 +19,15 @@ from starlette.responses import JSONResponse, Response
 
 from agents.commands.asking import decided
 from agents.drive import decide
-from agents.errors import CircleError, UsageError
+from agents.errors import CheckpointLost, CircleError, SessionError, UsageError
+from agents.laboratory.watcher import end_orphans
 from agents.records import Record
-from agents.session import Home
-from agents.web.launch import begin, last_words, resume
+from agents.session import Home, Opened
+from agents.web.launch import Launcher
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-_REPLAY_SECONDS = 600
 Words = Annotated[str, Field(max_length=4000, pattern=r"^[^\x00]*$")]
 Limit = Annotated[float | None, Field(gt=0, le=1e9)]
 
@@ -76,26 +76,26 @@ class Acts:
     """What can be done to one target's sessions."""
 
     home: Home
+    launcher: Launcher
 
     def start(self, name: str, form: Any) -> dict[str, Any]:
         """Start a session; return its id."""
         asked = Start.model_validate(form)
         command = ["start", *_options(asked, "researcher", "preset", "approve_scope"), *["--turbo"] * asked.turbo]
-        return {"session": begin(self.home, [*command, "--", asked.idea])}
+        return {"session": self.launcher.begin([*command, "--", asked.idea])}
 
     def decide(self, name: str, form: Any) -> dict[str, Any]:
         """Put a decision on record and let the session go on with it."""
         asked, opened = Decide.model_validate(form), self.home.find(name)
         if asked.decision == "rejected" and not asked.comment.strip():
             raise UsageError("The planner needs words to go by: say what the next version should do differently.")
-        decide(opened, decided(opened, asked.decision, asked.sha256, asked.comment, asked.version))
-        resume(opened)
+        with self.launcher.alone():
+            decide(opened, decided(opened, asked.decision, asked.sha256, asked.comment, asked.version))
+            self.launcher.resume(opened)
         return {"session": name, "decision": asked.decision}
 
     def stop(self, name: str, form: Any) -> dict[str, Any]:
         """Ask a session to stop at its next boundary; end what a killed one left running."""
-        from agents.laboratory.watcher import end_orphans
-
         opened = self.home.find(name)
         if opened.is_busy:
             opened.ask_to_stop()
@@ -104,34 +104,37 @@ class Acts:
         return {"session": name}
 
     def resume(self, name: str, form: Any) -> dict[str, Any]:
-        """Go on with a session that stopped."""
+        """Go on with a session that stopped, or whose checkpoint is to be made again."""
         opened = self.home.find(name)
-        if opened.status() not in ("stopped", "failed"):
-            raise UsageError(f"Session {name} has not stopped: it is {opened.status().replace('_', ' ')}.")
-        resume(opened)
+        with self.launcher.alone():
+            with suppress(CheckpointLost):
+                _check_resumable(opened)
+            self.launcher.resume(opened)
         return {"session": name}
 
     def fork(self, name: str, form: Any) -> dict[str, Any]:
         """Start a new session from a step; return its id."""
         asked = Fork.model_validate(form)
         command = ["fork", self.home.find(name).session.id, "--at", str(asked.at)]
-        return {"session": begin(self.home, [*command, *_options(asked, "idea", "researcher")])}
+        return {"session": self.launcher.begin([*command, *_options(asked, "idea", "researcher")])}
 
     def replay(self, name: str, form: Any) -> dict[str, Any]:
         """Walk through the session again with today's graph, and say whether it is the same."""
-        command = ["replay", self.home.find(name).session.id, "--json", "--target", str(self.home.target)]
-        ended = subprocess.run(
-            [sys.executable, "-m", "agents.cli", *command],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_REPLAY_SECONDS,
-            check=False,
-        )
+        said = self.launcher.ask(["replay", self.home.find(name).session.id, "--json"])
         try:
-            return dict(json.loads(ended.stdout))
+            return dict(json.loads(said))
         except ValueError:
-            raise CircleError(last_words(ended.stderr)) from None
+            raise CircleError(f"circle replay {name} says on a terminal why there is nothing to compare.") from None
+
+
+def _check_resumable(opened: Opened) -> None:
+    """Raise SessionError unless there is something to go on with here."""
+    name, status, held = opened.session.id, opened.status(), opened.held()
+    if status not in ("stopped", "failed"):
+        raise SessionError(f"Session {name} has not stopped: it is {status.replace('_', ' ')}.")
+    if held is not None:
+        campaign = opened.session.campaign
+        raise SessionError(f"Session {name} waits for its turn: circle campaign --resume {campaign} goes on with it.")
 
 
 async def acted(request: Request, act: Act) -> Response:
@@ -139,11 +142,11 @@ async def acted(request: Request, act: Act) -> Response:
     try:
         form = json.loads(await request.body() or b"{}")
         done = await run_in_threadpool(act, request.path_params.get("id", ""), form)
-    except CircleError as error:
+    except (CircleError, sqlite3.Error, OSError) as error:
         return JSONResponse({"error": str(error)}, HTTPStatus.CONFLICT)
     except ValidationError as error:
         return JSONResponse({"error": _told(error)}, HTTPStatus.UNPROCESSABLE_ENTITY)
-    except ValueError:
+    except (ValueError, RecursionError):
         return JSONResponse({"error": "That is no JSON."}, HTTPStatus.BAD_REQUEST)
     return JSONResponse(done)
 

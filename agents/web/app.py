@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 from functools import partial
+from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,27 +20,31 @@ from agents.session import Home
 from agents.web.acts import Act, Acts, acted
 from agents.web.address import Keys
 from agents.web.door import Door
+from agents.web.launch import Launcher
 from agents.web.pages import ERRORS, HERE, Pages
 from agents.web.shelf import Shelf
 from agents.web.stream import streamed
 
-_MOST_AT_ONCE = 100
+_MOST_AT_ONCE, _LAST_SECONDS = 100, 3
 
 
-def application(home: Home, keys: Keys) -> ASGIApp:
+def application(home: Home, keys: Keys, launcher: Launcher) -> ASGIApp:
     """Return the page of a target, behind its door."""
-    pages, acts = Pages(home, Shelf(home), keys.word), Acts(home)
+    pages, acts = Pages(home, Shelf(home), keys.word, launcher), Acts(home, launcher)
     one = "/sessions/{id}"
     routes = [
         Route("/", pages.sessions),
         Route("/log", pages.idea_log),
         Route("/campaigns/{id}", pages.campaign),
+        Route("/campaigns/{id}/report.md", pages.campaign_file),
+        Route("/campaigns/{id}/effects.svg", pages.campaign_figure),
         Route(one, pages.session),
-        Route(f"{one}/events", partial(_stream, home)),
+        Route(f"{one}/events", partial(_stream, home, launcher)),
+        Route(f"{one}/view", pages.view),
         Route(f"{one}/diff", pages.diff),
         Route(f"{one}/diff.raw", pages.raw_diff),
         Route(f"{one}/steps", pages.step),
-        Route(f"{one}/steps/{{number:int}}", pages.step),
+        Route(f"{one}/steps/{{number}}", pages.step),
         Route(f"{one}/report", pages.report),
         Route(f"{one}/report.{{kind:str}}", pages.report_file),
         Route(f"{one}/figures/{{name}}.svg", pages.figure),
@@ -61,21 +67,37 @@ def application(home: Home, keys: Keys) -> ASGIApp:
 
 
 def serve(home: Home, listening: socket.socket, keys: Keys) -> None:
-    """Answer until a signal ends it; open streams are cut after a second."""
+    """Answer until a signal ends it, and with it what streams or waits."""
+    launcher = Launcher(home)
     config = uvicorn.Config(
-        application(home, keys),
+        application(home, keys, launcher),
         log_level="warning",
         access_log=False,
         server_header=False,
         limit_concurrency=_MOST_AT_ONCE,
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=_LAST_SECONDS,
         lifespan="off",
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    _Server(config, launcher).run(sockets=[listening])
 
 
-async def _stream(home: Home, request: Request) -> Response:
-    return streamed(home.find(request.path_params["id"]), request)
+class _Server(uvicorn.Server):
+    """Tells those who wait that the page is about to end, before it waits for them."""
+
+    def __init__(self, config: uvicorn.Config, launcher: Launcher) -> None:
+        super().__init__(config)
+        self._launcher = launcher
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take note of a signal."""
+        self._launcher.stopping.set()
+        super().handle_exit(sig, frame)
+
+
+async def _stream(home: Home, launcher: Launcher, request: Request) -> Response:
+    if request.method == "HEAD":
+        return Response(media_type="text/event-stream")
+    return streamed(await run_in_threadpool(home.find, request.path_params["id"]), request, launcher)
 
 
 def _act(path: str, act: Act) -> Route:

@@ -12,19 +12,22 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from agents.laboratory.watcher import orphans
 from agents.plain_text import plain
 from agents.records import Run
 from agents.session import Opened
 from agents.show import document
 from agents.statistics import BOUNDARIES, gain
-from agents.web.launch import LOG, last_words
 
 _POINTS, _TAIL_LINES, _TAIL_BYTES = 300, 12, 8_000
 FIRST_NODE = "baseline"
 
 
-def view(opened: Opened) -> dict[str, Any]:
-    """Return what the page draws, as JSON-plain values; a number that is not finite is None."""
+def view(opened: Opened, failed: str = "") -> dict[str, Any]:
+    """Return what the page draws, as JSON-plain values; a number that is not finite is None.
+
+    `failed` is what the command said that the page started for it and that ended with an error.
+    """
     shown = document(opened)
     with opened.journal() as journal:
         steps = journal.bodies("step")
@@ -39,7 +42,8 @@ def view(opened: Opened) -> dict[str, Any]:
             "error": shown["error"],
             "conclusion": shown["conclusion"],
             "held": shown["held"],
-            "said": _said(opened.folder / LOG) if shown["status"] == "stopped" else None,
+            "said": failed if shown["status"] == "stopped" else "",
+            "left": shown["status"] in ("stopped", "failed") and bool(orphans(opened.folder)),
             "victory": shown["victory"],
             "node": ", ".join(last["next"]) if last else FIRST_NODE,
             "steps": int(next(reversed(steps), "0")),
@@ -183,11 +187,6 @@ def _tail(runs: Path) -> list[str]:
         file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
         text = file.read().decode(errors="replace")
     return [plain(line, 200) for line in text.splitlines()[-_TAIL_LINES:]]
-
-
-def _said(log: Path) -> str | None:
-    """The last words of the command that the page started last, where they may say why it stopped."""
-    return last_words(log.read_text(encoding="utf-8", errors="replace")) or None if log.is_file() else None
 
 
 def _finite(value: Any) -> Any:

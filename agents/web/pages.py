@@ -10,22 +10,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from agents.campaign.record import find_campaign
 from agents.diff_view import DiffView, view_of
-from agents.errors import CircleError, SessionError, TargetError
+from agents.errors import CircleError, JournalDamaged, SessionError, TargetError
 from agents.family import family
-from agents.session import Home, Opened
+from agents.session import CHECKPOINTS, Home, Opened
 from agents.settings import load_target
 from agents.show import has_ended
 from agents.waiting import newest_patch, remember_seen
 from agents.web import documents
+from agents.web.launch import Launcher
 from agents.web.live import view
 from agents.web.shelf import NEWEST_FIRST, ORDERS, STATUSES, Shelf, Wanted
 from agents.web.sides import side_by_side
@@ -48,6 +50,7 @@ class Pages:
     home: Home
     shelf: Shelf
     word: str
+    launcher: Launcher
 
     def sessions(self, request: Request) -> Response:
         """List sessions and campaigns, and offer to start one."""
@@ -67,13 +70,20 @@ class Pages:
             orders=ORDERS,
             address=lambda **other: _address(wanted, **other),
             presets=self._presets(),
+            trouble=self._trouble(),
         )
 
     def session(self, request: Request) -> Response:
         """Show one session as it runs."""
         opened = self._opened(request)
         relatives = family(self.home, opened) if opened.session.parent or self._has_forks(opened) else []
-        return self._page("session.html", session=opened.session, live=view(opened), family=relatives, graph=_graph())
+        live = view(opened, self.launcher.failed.get(opened.session.id, ""))
+        return self._page("session.html", session=opened.session, live=live, family=relatives, graph=_graph())
+
+    def view(self, request: Request) -> Response:
+        """Give what the page of a session draws, once."""
+        opened = self._opened(request)
+        return JSONResponse(view(opened, self.launcher.failed.get(opened.session.id, "")))
 
     def diff(self, request: Request) -> Response:
         """Show the newest diff side by side, with what a decision on it rests on."""
@@ -85,7 +95,7 @@ class Pages:
     def raw_diff(self, request: Request) -> Response:
         """Give every byte of the newest diff, and remember that they were given."""
         opened = self._opened(request)
-        found = view_of(opened)
+        found = _view(opened)
         remember_seen(opened, found.sha256)
         name = f"{opened.session.id}-v{found.version.n}.diff"
         return Response(found.diff, media_type="text/plain; charset=utf-8", headers=_attached(name))
@@ -96,7 +106,7 @@ class Pages:
         steps = Steps(opened)
         if not steps.marks:
             raise SessionError(f"Session {opened.session.id} has no steps on record yet: they come as nodes end.")
-        number = request.path_params.get("number", steps.marks[0].number)
+        number = _whole(request.path_params.get("number", str(steps.marks[0].number)))
         told = steps.step(number, has_ended(opened.status()))
         return self._page("step.html", session=opened.session, marks=steps.marks, told=told)
 
@@ -132,21 +142,33 @@ class Pages:
 
     def idea_log(self, request: Request) -> Response:
         """Show the target's idea log."""
-        file = self.home.target / documents.IDEA_LOG
-        text = file.read_text(encoding="utf-8") if file.is_file() else "# Idea log\n\nNothing was merged into it yet."
+        text = _text(self.home.target / documents.IDEA_LOG) or "# Idea log\n\nNothing was merged into it yet."
         html = documents.rendered(text, {})
         return self._page("report.html", session=None, title="Idea log", html=html, downloads=False)
 
     def campaign(self, request: Request) -> Response:
         """Show a campaign's sessions and its report."""
         opened = find_campaign(self.home, request.path_params["id"])
-        file = opened.folder / "report.md"
-        html = documents.rendered(file.read_text(encoding="utf-8"), {}) if file.is_file() else ""
+        figures = {"effects": f"/campaigns/{opened.campaign.id}/effects.svg"}
+        text = _text(opened.folder / "report.md")
+        html = documents.rendered(text, figures) if text else ""
         rows = [row for row in map(self.shelf.row, self.shelf.names()) if row.campaign == opened.campaign.id]
         return self._page("campaign.html", campaign=opened.campaign, rows=rows, html=html)
 
+    def campaign_file(self, request: Request) -> Response:
+        """Give a campaign's report as Markdown."""
+        opened = find_campaign(self.home, request.path_params["id"])
+        text = _text(opened.folder / "report.md")
+        return PlainTextResponse(text, headers=_attached(f"campaign-{opened.campaign.id}.md"))
+
+    def campaign_figure(self, request: Request) -> Response:
+        """Give the figure of a campaign's report."""
+        text = _text(find_campaign(self.home, request.path_params["id"]).folder / "effects.svg")
+        headers = {"Content-Security-Policy": _FIGURE_POLICY}
+        return Response(text, media_type="image/svg+xml", headers=headers)
+
     def charts_library(self, request: Request) -> Response:
-        """Give the charts' script, from the wheel that it comes in; it never changes under one version's address."""
+        """Give the charts' script, from the wheel that it comes in; its address has the wheel's version."""
         file = files("plotly") / "package_data" / "plotly.min.js"
         headers = {"Cache-Control": "private, max-age=31536000, immutable"}
         return FileResponse(Path(str(file)), media_type="text/javascript", headers=headers)
@@ -156,15 +178,32 @@ class Pages:
         status = HTTPStatus.NOT_FOUND if isinstance(error, SessionError) else HTTPStatus.INTERNAL_SERVER_ERROR
         return self._page("error.html", status, sentence=str(error))
 
+    def broken(self, request: Request, error: Exception) -> Response:
+        """Say that the page has a mistake; the trace is on the terminal of circle serve."""
+        told = f"The page made a mistake, {type(error).__name__}: the terminal of circle serve says where."
+        return self._page("error.html", HTTPStatus.INTERNAL_SERVER_ERROR, sentence=told)
+
     def missing(self, request: Request, error: Exception) -> Response:
         """Say that there is no such page."""
         return self._page("error.html", HTTPStatus.NOT_FOUND, sentence="There is no such page here.")
 
     def _opened(self, request: Request) -> Opened:
-        return self.home.find(request.path_params["id"])
+        opened = self.home.find(request.path_params["id"])
+        if (opened.folder / CHECKPOINTS).exists() and not (opened.folder / "journal.sqlite").exists():
+            raise JournalDamaged(f"The journal of session {opened.session.id} is gone: what it has done is not known.")
+        return opened
 
     def _has_forks(self, opened: Opened) -> bool:
         return any(self.shelf.row(name).parent == opened.session.id for name in self.shelf.names())
+
+    def _trouble(self) -> str:
+        """What keeps sessions from being started here, in a sentence."""
+        try:
+            load_target(self.home.target)
+            self.home.workspace.head()
+        except CircleError as error:
+            return str(error)
+        return ""
 
     def _presets(self) -> tuple[str, ...]:
         """The target's scales, its default first; none where circle.toml cannot be read."""
@@ -175,7 +214,7 @@ class Pages:
         return (target.preset, *(name for name in target.presets if name != target.preset))
 
     def _page(self, template: str, status: HTTPStatus = HTTPStatus.OK, **values: Any) -> Response:
-        shared = {"word": self.word, "target": self.home.target.name}
+        shared = {"word": self.word, "target": self.home.target.name, "charts": version("plotly")}
         return HTMLResponse(self._environment.get_template(template).render(shared | values), status)
 
     @cached_property
@@ -201,7 +240,12 @@ class Pages:
         return environment
 
 
-ERRORS: Mapping[type[Exception], str] = {CircleError: "failed", sqlite3.Error: "failed", OSError: "failed"}
+ERRORS: Mapping[type[Exception], str] = {
+    CircleError: "failed",
+    sqlite3.Error: "failed",
+    OSError: "failed",
+    Exception: "broken",
+}
 
 
 def _view(opened: Opened) -> DiffView:
@@ -221,6 +265,10 @@ def _graph() -> Any:
     from agents.web.picture import picture
 
     return picture()
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
 
 
 def _whole(text: str) -> int:

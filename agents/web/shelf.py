@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.campaign.record import find_campaign
 from agents.errors import CircleError, SessionError
 from agents.records import Record, Spend
 from agents.session import LOCK, Home, Opened, Status, Summary, is_held
@@ -35,6 +36,20 @@ class Row(Record):
     ci: tuple[float, float] | None = None
     proved: bool = False
     spend: Spend | None = None
+    error: str = ""
+
+
+class CampaignRow(Record):
+    """A campaign in a list; `effect` is its largest win's."""
+
+    id: str
+    started_at: str = ""
+    ideas: int = 0
+    status: str = "unreadable"
+    wins: int = 0
+    effect: float | None = None
+    ci: tuple[float, float] | None = None
+    seconds: float | None = None
     error: str = ""
 
 
@@ -69,7 +84,8 @@ class Shelf:
     def names(self) -> list[str]:
         """Return the sessions' ids, newest first."""
         folder = self._home.folder / "sessions"
-        return sorted((file.name for file in folder.iterdir()), reverse=True) if folder.is_dir() else []
+        found = (file.name for file in folder.iterdir() if file.is_dir()) if folder.is_dir() else ()
+        return sorted(found, reverse=True)
 
     def row(self, name: str) -> Row:
         """Return a session's row."""
@@ -96,17 +112,31 @@ class Shelf:
             rows = rows[::-1]
         return Found(rows[start : start + size], len(rows), len(names), max(1, -(-len(rows) // size)))
 
-    def campaigns(self) -> list[dict[str, Any]]:
-        """Return the campaigns, newest first, with what is known of each without opening its sessions."""
-        from agents.campaign.record import find_campaign
-
+    def campaigns(self) -> list[CampaignRow]:
+        """Return the campaigns, newest first."""
         folder = self._home.folder / "campaigns"
-        found = []
-        for name in sorted((file.parent.name for file in folder.glob("*/campaign.json")), reverse=True):
-            with contextlib.suppress(CircleError):
-                campaign = find_campaign(self._home, name).campaign
-                found.append({"id": name, "started_at": campaign.started_at, "ideas": len(campaign.entries)})
-        return found
+        names = sorted((file.parent.name for file in folder.glob("*/campaign.json")), reverse=True)
+        return [_read_campaign(self._home, name) for name in names]
+
+
+def _read_campaign(home: Home, name: str) -> CampaignRow:
+    try:
+        opened = find_campaign(home, name)
+        wins, ended, seconds = opened.wins(), bool(opened.bodies("end")), sum(opened.bodies("step"))
+    except (CircleError, sqlite3.Error) as error:
+        return CampaignRow(id=name, error=str(error))
+    best = max(wins, key=lambda win: win.effect, default=None)
+    running = is_held(opened.folder / LOCK)
+    return CampaignRow(
+        id=name,
+        started_at=opened.campaign.started_at,
+        ideas=len(opened.campaign.entries),
+        status="running" if running else "concluded" if ended and not wins else "victory" if ended else "stopped",
+        wins=len(wins),
+        effect=best.effect if best else None,
+        ci=best.ci if best else None,
+        seconds=seconds,
+    )
 
 
 def _read(home: Home, name: str) -> Row:
@@ -130,7 +160,7 @@ def _read(home: Home, name: str) -> Row:
         versions=summary.versions,
         effect=best.gained if best else None,
         ci=best.ci if best else None,
-        proved=best is not None and best.outcome == "win",
+        proved=best is not None and best.outcome == "win" and best.effect is not None,
         spend=summary.spend,
     )
 

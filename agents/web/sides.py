@@ -13,13 +13,13 @@ from functools import lru_cache
 from itertools import zip_longest
 from typing import Literal
 
-from agents.plain_text import foreign, plain
+from agents.plain_text import LINE_CHARACTERS, foreign, plain
 from agents.unseen import MOST_LINES, lines_of
 
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _WORDS = re.compile(r"\w+|\s+|.")
-_LIKE = 0.3
-"""Lines less alike than this are another line each, and no words of them are marked."""
+_LIKE, _MOST_COMPARED = 0.3, 4_000
+"""Lines less alike than this, or with more pairs of words, are another line each, and no words of them are marked."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,11 @@ def _marks(before: str | None, after: str | None) -> tuple[set[int], set[int]]:
     """The places of the characters that only one of two lines has, by whole words."""
     if before is None or after is None:
         return set(), set()
+    if max(len(before), len(after)) > LINE_CHARACTERS:
+        return set(), set()
     old, new = _WORDS.findall(before), _WORDS.findall(after)
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-    if len(old) * len(new) > 250_000 or matcher.ratio() < _LIKE:
+    if len(old) * len(new) > _MOST_COMPARED or matcher.quick_ratio() < _LIKE or matcher.ratio() < _LIKE:
         return set(), set()
     gone: set[int] = set()
     come: set[int] = set()
@@ -128,6 +130,8 @@ def _marks(before: str | None, after: str | None) -> tuple[set[int], set[int]]:
 def _side(
     number: int, change: Literal["removed", "added", "same"], line: str, marked: set[int] | frozenset[int] = frozenset()
 ) -> Side:
+    if len(line) > LINE_CHARACTERS:  # its end is not in the view, and says so
+        return Side(number, change, (Piece(plain(line), ""),), foreign(line))
     return Side(number, change, tuple(_pieces(line, marked)), foreign(line))
 
 

@@ -13,6 +13,7 @@ from starlette.responses import StreamingResponse
 
 from agents.errors import CircleError
 from agents.session import Opened
+from agents.web.launch import Launcher
 from agents.web.live import stamp, view
 
 if TYPE_CHECKING:
@@ -23,18 +24,20 @@ _QUIET_SECONDS = 15.0
 """After so long without news a comment is sent, by which a browser that is gone is noticed."""
 
 
-def streamed(opened: Opened, request: Request) -> StreamingResponse:
-    """Return the stream of a session."""
-    return StreamingResponse(_events(opened, request), media_type="text/event-stream")
+def streamed(opened: Opened, request: Request, launcher: Launcher) -> StreamingResponse:
+    """Return the stream of a session; it ends with the page."""
+    return StreamingResponse(_events(opened, request, launcher), media_type="text/event-stream")
 
 
-async def _events(opened: Opened, request: Request) -> AsyncIterator[str]:
+async def _events(opened: Opened, request: Request, launcher: Launcher) -> AsyncIterator[str]:
     known: Any = None
     said, quiet = "", 0.0
-    while not await request.is_disconnected():
+    name = opened.session.id
+    while not launcher.stopping.is_set() and not await request.is_disconnected():
         try:
-            now = await run_in_threadpool(stamp, opened)
-            text = said if now == known else json.dumps(await run_in_threadpool(view, opened))
+            failed = launcher.failed.get(name, "")
+            now = (await run_in_threadpool(stamp, opened), failed)
+            text = said if now == known else json.dumps(await run_in_threadpool(view, opened, failed))
         except (CircleError, sqlite3.Error, OSError) as error:
             now, text = None, json.dumps({"error": str(error)})
         known, quiet = now, quiet + LOOK_SECONDS

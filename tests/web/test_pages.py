@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from agents.session import Home
 from agents.show import document
 from agents.waiting import newest_diff
+from agents.web.launch import LOG
 from tests.commands import analysis, change, circle, plan, review, revision, session_id
 from tests.test_approval import CONSTANT, LOWER, constant, long, waiting
 from tests.web.visitor import Visitor, served
@@ -198,3 +201,63 @@ def test_no_hidden_number_is_on_any_page_before_the_end(plain: Path, script: Scr
     for path, text in texts.items():
         assert [secret for secret in secrets if f"{secret:.7f}"[:7] in text] == [], path
     assert "are hidden until the end" in guest.get("/static/live.js").text
+
+
+def test_what_is_no_session_does_not_stand_in_the_lists_way(plain: Path, guest: Visitor) -> None:
+    sessions = plain / ".circle" / "sessions"
+    (sessions / "damaged").mkdir(parents=True)
+    (sessions / "damaged" / "session.json").write_text("{")
+    (sessions / "stray.txt").touch()
+    campaign = plain / ".circle" / "campaigns" / "broken" / "campaign.json"
+    campaign.parent.mkdir(parents=True)
+    campaign.write_text("{")
+    for _ in range(2):
+        page = guest.get("/").text
+        assert page.count('<td class="idea">') == 2 and page.count("is damaged") == 2
+
+
+def test_a_researcher_that_has_no_such_idea_says_what_it_has(guest: Visitor) -> None:
+    refused = guest.post("/start", {"idea": "something entirely of my own", "researcher": "catalogue"})
+    assert refused.json["error"].startswith("The catalogue has no idea like") and "z-loss" in refused.json["error"]
+
+
+@pytest.mark.parametrize("path", ["/campaigns/%00", "/sessions/%00", "/log", f"/sessions/x/steps/{'9' * 5000}"])
+def test_whatever_is_asked_for_is_answered_with_a_sentence(plain: Path, guest: Visitor, path: str) -> None:
+    log = plain / "docs" / "research" / "idea_log.md"
+    log.parent.mkdir(parents=True)
+    log.write_bytes(b"# Idea log\xff")
+    answer = guest.get(path)
+    assert answer.status in (200, 404) and "<h1" in answer.text
+
+
+@pytest.mark.parametrize("body", [b"[" * 30_000, b"nothing", b"[]", b'{"at": "x"}'])
+def test_a_form_that_is_none_is_told(guest: Visitor, body: bytes) -> None:
+    headers = {"Cookie": guest.cookie, "Origin": f"http://{guest.host}", "X-Circle-Word": guest.word}
+    answer = guest.send("POST", "/sessions/x/fork", headers | {"Content-Type": "application/json"}, body)
+    assert answer.status in (400, 422) and answer.json["error"]
+
+
+def test_one_of_two_decisions_at_once_stands_and_one_process_goes_on(
+    plain: Path, script: Script, guest: Visitor
+) -> None:
+    name, sha = waiting(plain, script(LOWER, change(), review(), analysis(), revision(exhausted=True)))
+    form = {"decision": "approved", "sha256": sha, "version": 1}
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: guest.post(f"/sessions/{name}/decide", form).status, range(4)))
+    assert sorted(answers) == [200, 409, 409, 409]
+    guest.until(name, "concluded")
+    assert "another process" not in (Home(plain).find(name).folder / LOG).read_text()
+
+
+def test_a_signal_ends_the_page_with_a_stream_open_and_says_nothing_else(plain: Path, script: Script) -> None:
+    name, _ = waiting(plain, script(LOWER, change(), review()))
+    command = [sys.executable, "-m", "agents.cli", "serve", "--port", "0"]
+    with subprocess.Popen(command, cwd=plain, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as page:
+        assert page.stdout is not None
+        guest = Visitor(next(line.strip() for line in page.stdout if line.startswith("http"))).enter()
+        stream = http.client.HTTPConnection("127.0.0.1", guest.port, timeout=30)
+        stream.request("GET", f"/sessions/{name}/events", headers={"Host": guest.host, "Cookie": guest.cookie})
+        assert stream.getresponse().readline() == b"event: view\n"
+        page.send_signal(signal.SIGTERM)
+        said = page.communicate(timeout=30)
+    assert page.returncode == 0 and said == ("The page has ended; sessions go on.\n", "")

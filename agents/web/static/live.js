@@ -1,6 +1,7 @@
 // A session as it runs: every number comes from the server's view of the journal, and is drawn as it is.
 const at = (id) => document.getElementById(id);
 const statuses = { awaiting_approval: "waits for you", concluded: "ended without a victory" };
+const LOOK_SECONDS = 20;
 const dark = matchMedia("(prefers-color-scheme: dark)");
 let shown = JSON.parse(at("view").textContent);
 
@@ -10,9 +11,17 @@ export function follow(live, say) {
   draw();
   dark.addEventListener("change", draw);
   open();
-  // A browser keeps few connections to one place, and a tab that nobody sees needs none.
+  // A browser keeps few connections to one place: a tab that nobody sees asks now and then, for its title.
   document.addEventListener("visibilitychange", () => (document.hidden ? news.close() : open()));
+  setInterval(() => document.hidden && look(`/sessions/${live.dataset.session}/view`), 1000 * LOOK_SECONDS);
   addEventListener("pagehide", () => news.close());
+}
+
+async function look(path) {
+  const answer = await fetch(path).catch(() => null);
+  if (!answer?.ok) return;
+  shown = await answer.json();
+  standing();
 }
 
 function followed(path, say) {
@@ -60,8 +69,9 @@ function standing() {
   at("sentence").textContent = sentence();
   document.title = document.title.replace(/^(\([^)]*\) )?/, `(${statuses[status] ?? status}) `);
   at("decide").hidden = status !== "awaiting_approval";
-  at("stop").hidden = status !== "running";
-  at("resume").hidden = status !== "stopped" && status !== "failed";
+  at("stop").hidden = status !== "running" && !shown.left;
+  at("stop").textContent = status === "running" ? "Stop at the next boundary" : "End what it left running";
+  at("resume").hidden = Boolean(shown.held) || (status !== "stopped" && status !== "failed");
 }
 
 function sentence() {
@@ -72,7 +82,7 @@ function sentence() {
   }
   if (shown.status === "running") return `At ${shown.node}, ${version}, ${shown.spend.runs} runs so far.`;
   if (shown.status === "awaiting_approval") return `${version} waits with its diff.`;
-  return shown.error ?? shown.held ?? shown.conclusion ?? shown.said ?? "";
+  return shown.error || shown.held || shown.conclusion || shown.said || "";
 }
 
 function graph() {
@@ -95,7 +105,7 @@ function budget() {
         bar.setAttribute("aria-label", `${name} used`);
         bar.max = limit ?? 1;
         bar.value = limit ? Math.min(used, limit) : 0;
-        const number = (value) => value.toLocaleString("en", { maximumFractionDigits: 2 });
+        const number = (value) => (name === "hours" && value < 1 ? `${(60 * value).toFixed(1)} minutes` : value.toLocaleString("en", { maximumFractionDigits: 2 }));
         row.append(element("span", name), bar, element("span", limit ? `${number(used)} of ${number(limit)}` : `${number(used)}, no limit`, "num"));
         return row;
       }),

@@ -70,16 +70,17 @@ function replayed(done) {
 at("print")?.addEventListener("click", () => print());
 for (const list of document.querySelectorAll("form[data-filter] select")) list.addEventListener("change", () => list.form.submit());
 
-const LIST_SECONDS = 10;
-const list = document.querySelector("[data-list]");
-if (list) setInterval(refresh, 1000 * LIST_SECONDS);
+const FRESH_SECONDS = 10;
+const fresh = document.querySelectorAll("[data-fresh]");
+if (fresh.length) setInterval(refresh, 1000 * FRESH_SECONDS);
 
 async function refresh() {
-  if (document.hidden || list.contains(document.activeElement)) return;
+  if (document.hidden || [...fresh].some((part) => part.contains(document.activeElement))) return;
   const answer = await fetch(location.href).catch(() => null);
-  const page = answer?.ok && new DOMParser().parseFromString(await answer.text(), "text/html");
-  const rows = page && page.querySelector("[data-list] tbody");
-  if (rows) list.querySelector("tbody").replaceWith(document.adoptNode(rows));
+  if (!answer?.ok) return say(answer ? await answer.text() : "The page's server does not answer: what is shown here may be old.");
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const part of fresh) part.replaceChildren(...page.querySelector(`[data-fresh="${part.dataset.fresh}"]`).childNodes);
+  if (notice.textContent.startsWith("The page's server")) say("");
 }
 
 const scrubber = at("scrubber");
