@@ -40,13 +40,22 @@ _PDEATHSIG = (
 
 @dataclass(frozen=True)
 class Look:
-    """What a node is: what decides a run's bits there, and what it has for one. `scratch` is where its runs may lie."""
+    """What a node is: what decides a run's bits there, and what it has for one. `scratch` is where its runs may lie.
+
+    `authentication` is how the node's Ray knows a friend.
+    """
 
     fingerprint: dict[str, Any]
     sandbox: str
     circle: str
     python: str
     scratch: Path
+    authentication: str
+
+
+def authentication() -> str:
+    """Return Ray's mode of authentication in this process: without the same one on both sides messages are lost."""
+    return os.environ.get("RAY_AUTH_MODE", "disabled").lower()
 
 
 def look(threads: int, unprotected: bool) -> Look:
@@ -57,6 +66,7 @@ def look(threads: int, unprotected: bool) -> Look:
         circle=importlib.metadata.version("circle-research"),
         python=sys.executable,
         scratch=Path(tempfile.gettempdir()),
+        authentication=authentication(),
     )
 
 

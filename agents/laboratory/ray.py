@@ -46,6 +46,7 @@ from agents.laboratory.snapshot import Snapshot
 from agents.ports import Order
 
 _TRIES = 4
+_LISTEN_SECONDS = 2.0
 _NODE_LOST = (NodeDiedError, TaskUnschedulableError, LocalRayletDiedError)
 _WORKER_LOST = (WorkerCrashedError, OutOfMemoryError, ObjectLostError, TaskCancelledError)
 
@@ -161,9 +162,9 @@ class RayLaboratory(LocalLaboratory):
             return self._heard(order, task), tree
         except _NODE_LOST as error:
             self._slots.lose(node.id)
-            raise self._loss(error) from error
+            raise self._loss(type(error).__name__) from error
         except _WORKER_LOST as error:
-            raise self._loss(error) from error
+            raise self._loss(type(error).__name__) from error
         except RayTaskError as error:
             raise LaboratoryError(f"The node {node.host} could not make a run: {error.cause}") from error
         finally:
@@ -171,16 +172,25 @@ class RayLaboratory(LocalLaboratory):
                 self._going.discard(task)
 
     def _heard(self, order: Order, task: Any) -> Brought:
-        for answer in task:
+        while self._speaks(task) and (answer := next(task, None)) is not None:
             said = ray.get(answer)
             if isinstance(said, Brought):
                 return said
             step, steps, loss = said
             self.report("step", key=order.key, step=step, steps=steps, loss=loss)
-        raise Lost("it ended without a word")
+        raise self._loss("what it said did not arrive")
 
-    def _loss(self, error: Exception) -> Exception:
-        return Interrupted() if self._ended else Lost(type(error).__name__)
+    def _speaks(self, task: Any) -> bool:
+        """Wait for a task's next answer; False if it has ended and none has come."""
+        ended = False
+        while not ray.wait([task], timeout=_LISTEN_SECONDS, fetch_local=False)[0]:
+            if ended:
+                return False
+            ended = bool(ray.wait([task.completed()], timeout=0, fetch_local=False)[0])
+        return True
+
+    def _loss(self, why: str) -> Exception:
+        return Interrupted() if self._ended else Lost(why)
 
     def _note(self, task: Any) -> None:
         with self._lock:

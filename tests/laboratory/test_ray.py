@@ -35,6 +35,7 @@ from tests.commands import TARGETS, circle, diff_of, git, session_id
 from tests.laboratory.test_local import telling, with_data
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
+from ray._raylet import Config  # noqa: E402  (where Ray is installed)
 from ray.cluster_utils import Cluster as Nodes  # noqa: E402  (where Ray is installed)
 
 from agents.laboratory import errand  # noqa: E402
@@ -45,6 +46,7 @@ from agents.laboratory.ray import RayLaboratory  # noqa: E402
 _TIMES = {"seconds_per_step", "train_seconds", "cpu_seconds", "peak_memory_bytes", "folder", "command", "loss_steps"}
 JUDGE = ("judge", "--flags", "--intercept true", "--secret", "5eed", "--fresh-baseline", "--json")
 _BY_THE_CLOCK = ("timing", "stretched")
+_TOKEN = "0" * 64
 _STORE_BYTES = 80_000_000
 _QUICKLY = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
 # A run that is not in a sandbox says that it has begun, and goes on once nobody holds the gate.
@@ -424,6 +426,40 @@ def test_a_session_without_a_node_is_told_and_resumable(world: World, laboratory
         assert lab.journal.count("run") == 0
         with pytest.raises(LaboratoryError, match="nodes that this session trains on are gone"):
             laboratory(root, cluster, "session", unprotected=True)
+
+
+def test_a_cluster_that_wants_no_tokens_is_told_to_who_has_some(world: World) -> None:
+    """Its nodes could be asked, and what they say of a run would never arrive."""
+    root = world.target("tokens")
+    done = circle(root, *JUDGE, "--lab", world.lab, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=_TOKEN)
+    assert done.returncode == 1 and "set RAY_AUTH_MODE=disabled for circle" in done.stderr, done.stderr
+
+
+@pytest.mark.long
+def test_a_run_whose_words_are_lost_is_not_waited_for(
+    world: World, laboratory: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has ended, and nothing of it has come: after a few tries a sentence says so."""
+    root = world.target("unheard")
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", _TOKEN)
+    with _as_the_environment_says(), joined_to(world):
+        deaf = Cluster(lambda threads, unprotected: replace(errand.look(threads, unprotected), authentication="token"))
+        lab = laboratory(root, deaf)
+        with pytest.raises(LaboratoryError, match="was lost 4 times"):
+            lab.run([order(lab.base)])
+        assert lab.journal.count("run") == 0
+
+
+@contextmanager
+def _as_the_environment_says() -> Iterator[None]:
+    """Let this process's Ray read how it is to authenticate itself meanwhile; afterwards it does not."""
+    Config.initialize("")
+    try:
+        yield
+    finally:
+        os.environ["RAY_AUTH_MODE"] = "disabled"
+        Config.initialize("")
 
 
 def test_a_laboratory_that_there_is_not_is_told_at_once(plain: Path) -> None:
