@@ -25,8 +25,9 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from agents.errors import LaboratoryError
-from agents.laboratory.errand import Look, authentication, look
+from agents.laboratory.errand import Look, authentication, files, look
 from agents.records import digest
+from agents.settings import Target
 
 _ANSWER_SECONDS = 5.0
 _LOOK_SECONDS = 60.0
@@ -37,11 +38,21 @@ _SETTINGS, _TLS = b"\x04", b"\x15"
 
 @dataclass(frozen=True)
 class Needs:
-    """What a run takes of a node: CPUs for its threads, GPUs, and whether it runs without a sandbox."""
+    """What a run takes of a node: CPUs for its threads, GPUs, and whether it runs without a sandbox.
+
+    `own` is what circle.toml names that only those nodes have which are on this machine, if anything.
+    """
 
     threads: int
     gpus: int
     unprotected: bool
+    own: str = ""
+
+    @classmethod
+    def of(cls, target: Target, *, unprotected: bool) -> Needs:
+        """Return what the runs of a target need."""
+        own = next(filter(None, (target.train.python, *target.data.folders)), "")
+        return cls(target.train.threads, target.train.gpus, unprotected, own)
 
 
 @dataclass(frozen=True)
@@ -233,6 +244,10 @@ def _unfit(node: Node | None, needs: Needs) -> str:
     here, there = authentication(), node.look.authentication
     if here != there:
         return f"Ray's authentication is {there!r} there and {here!r} here: set RAY_AUTH_MODE={there} for circle"
+    if needs.own and node.look.files != files():
+        return (
+            f"not this machine, which alone has {needs.own} of circle.toml: join it to the cluster, or use --lab local"
+        )
     return "" if node.places(needs) else f"{node.cpus} CPUs and {node.gpus} GPUs, too few for a run"
 
 

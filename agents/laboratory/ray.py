@@ -98,8 +98,7 @@ class RayLaboratory(LocalLaboratory):
 
     @property
     def _needs(self) -> Needs:
-        train = self.target.train
-        return Needs(train.threads, train.gpus, unprotected=self.sandbox.name == "none")
+        return Needs.of(self.target, unprotected=self.sandbox.name == "none")
 
     @cached_property
     def _nodes(self) -> dict[str, Node]:
@@ -153,9 +152,10 @@ class RayLaboratory(LocalLaboratory):
         cpus = node.cpus if order.alone else self._needs.threads
         try_ = ray.remote(num_cpus=cpus, num_gpus=self._needs.gpus, max_retries=0, num_returns="streaming")(errand.run)
         place = node.look.scratch / f"{PREFIX}{secrets.token_hex(8)}"
-        there = Places(node.look.python, errand.data_at(place), errand.output_at(place, order.key))
+        python = self._interpreter.program if self.target.train.python else node.look.python
+        there = Places(python, errand.data_at(place), errand.output_at(place, order.key))
         tree = self._tree(order, there)
-        parcels = [self._parcel(folder) for folder in (tree.folder, *given.readable)]
+        parcels = [self._parcel(folder) for folder in (tree.folder, *self._sendable(given))]
         task = on_node(try_, node.id).remote(self._errand(order, given, place, there), *parcels)
         self._note(task)
         try:
@@ -206,13 +206,18 @@ class RayLaboratory(LocalLaboratory):
             place=place,
             command=tuple(self._instructions.command(order, there)),
             environment=environment | self._instructions.variables(order, there),
-            open=next((str(folder.relative_to(given.folder)) for folder in given.readable), ""),
+            open=next((str(folder.relative_to(given.folder)) for folder in self._sendable(given)), ""),
+            own=(*self._trees.links.values(), *self._interpreter.folders),
             conceal=self.target.data.conceal,
             unprotected=self._needs.unprotected,
             timeout_seconds=train.timeout_minutes * 60,
             progress=train.progress,
             limits=self.target.limits,
         )
+
+    def _sendable(self, given: Given) -> list[Path]:
+        """What of a run's data goes with it; what the target names itself is where the node is."""
+        return [folder for folder in given.readable if folder not in self._trees.links.values()]
 
     def _parcel(self, folder: Path) -> ray.ObjectRef[Parcel]:
         """A folder in the cluster's store: put there once, and kept as long as the folder is."""

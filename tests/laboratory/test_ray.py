@@ -27,7 +27,8 @@ from agents.family import Changes, fork, steps
 from agents.journal import Journal
 from agents.laboratory.local import LocalLaboratory
 from agents.laboratory.sandbox import choose
-from agents.ports import Order
+from agents.measuring import open_laboratory
+from agents.ports import Order, silent
 from agents.records import Run
 from agents.session import Home, load_committed_target
 from agents.workspace import GitWorkspace
@@ -292,6 +293,34 @@ def test_a_run_on_a_node_is_served_its_own_tokens(plain: Path, joined: Cluster, 
         assert beside == ["data", "left", "tree"] and parts == ["open"]
 
 
+def test_what_git_does_not_know_is_read_on_nodes_of_this_machine_alone(
+    plain: Path, joined: Cluster, laboratory: Open
+) -> None:
+    """The target's own data and Python: a run has them there as here, and a node of another machine is told apart."""
+    (plain / "own").mkdir()
+    (plain / "own" / "numbers").write_text("1 2 3")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", plain / ".venv"], check=True)
+    (plain / ".gitignore").write_text(".venv/\nown/\n")
+    toml = (
+        (plain / "circle.toml")
+        .read_text()
+        .replace("timeout_minutes", 'python = ".venv/bin/python"\ntimeout_minutes', 1)
+    )
+    (plain / "circle.toml").write_text(toml + '\n[data]\nfolders = ["own"]\n')
+    git(plain, "add", "-A")
+    git(plain, "commit", "-qm", "Data and a Python of its own")
+    tells = "import sys\nopen(sys.argv[sys.argv.index('--output_dir') + 1] + '/seen', 'w').write(SEEN)"
+    asked = order(version(plain, tells.replace("SEEN", "open('own/numbers').read() + ' ' + sys.prefix")))
+    here, there = laboratory(plain), laboratory(plain, joined)
+    (one,), (other,) = here.run([asked]), there.run([asked])
+    assert but_for_times(one) == but_for_times(other) and one.status == "done"
+    seen = (there.folder / "runs" / other.key / "seen").read_text()
+    assert seen == f"1 2 3 {plain / '.venv'}"
+    elsewhere = Cluster(lambda threads, unprotected: replace(errand.look(threads, unprotected), files="elsewhere"))
+    with pytest.raises(LaboratoryError, match=r"not this machine, which alone has \.venv/bin/python"):
+        laboratory(plain, elsewhere)
+
+
 @pytest.mark.long
 def test_a_session_on_a_cluster_is_the_session_that_it_would_be_here(world: World, undisturbed: Judged) -> None:
     """The same seeds, metrics, weights and verdict."""
@@ -479,6 +508,25 @@ def test_a_laboratory_that_there_is_not_is_told_at_once(plain: Path) -> None:
             assert (done.returncode, done.stderr.count("\n")) == (code, 1) and words in done.stderr, done.stderr
             assert time.monotonic() - began < 15
     assert not list(plain.glob(".circle/sessions/*"))
+
+
+@pytest.mark.long
+def test_branches_with_a_cluster_each_take_turns(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All are on this machine, and none knows what the others' runs use; a cluster that they share does."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    home = Home(world.target("turns"))
+    home.prepare()
+    base, turn = home.workspace.head(), tmp_path / "turn"
+    target = load_committed_target(home.workspace, base)
+    for lab, expected in ((world.lab, None), ("ray", turn)):
+        journal = Journal(tmp_path / f"{len(lab)}.sqlite")
+        try:
+            made = open_laboratory(home, target, base, "small", tmp_path, journal, False, 1, silent, lab, turn)
+            assert isinstance(made, RayLaboratory) and made.turn == expected
+            made.close()
+        finally:
+            journal.close()
+            ray.shutdown()
 
 
 def test_without_ray_a_sentence_says_what_to_install(plain: Path) -> None:
