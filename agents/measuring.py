@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents.journal import Journal
-from agents.laboratory.choice import LOCAL, cluster_of, side_by_side
+from agents.laboratory.choice import LOCAL, OWN, cluster_of, side_by_side
 from agents.ports import Reporter
 from agents.session import Home, load_committed_target, now
 from agents.settings import Target
@@ -69,7 +69,8 @@ def open_laboratory(
     lab: str = LOCAL,
     turn: Path | None = None,
 ) -> LocalLaboratory:
-    """Return a laboratory whose runs lie in `folder`; on this machine those with the same `turn` take turns.
+    """Return a laboratory whose runs lie in `folder`; on this machine, and on clusters that sessions start
+    on it, those with the same `turn` take turns.
 
     Raises:
         UsageError: there is no laboratory of that name.
@@ -91,9 +92,10 @@ def open_laboratory(
         "journal": journal,
         "workers": workers,
         "report": report,
+        "turn": turn if address in (None, OWN) else None,
     }
     if address is None:
-        return LocalLaboratory(turn=turn, **parts)
+        return LocalLaboratory(**parts)
     from agents.laboratory.cluster import join
     from agents.laboratory.ray import RayLaboratory
 

@@ -10,7 +10,7 @@ from agents.settings import Target
 
 LOCAL = "local"
 _RAY = "ray"
-_OWN = "local"  # what Ray calls a cluster that it starts for this process
+OWN = "local"  # what Ray calls a cluster that it starts for this process
 
 
 def cluster_of(name: str) -> str | None:
@@ -30,7 +30,7 @@ def cluster_of(name: str) -> str | None:
         raise UsageError(
             f"The laboratory {name} needs Ray, which is not installed: pip install 'circle-research[ray]'."
         )
-    return address or _OWN
+    return address or OWN
 
 
 def side_by_side(name: str, target: Target, *, unprotected: bool) -> int:
@@ -43,12 +43,7 @@ def side_by_side(name: str, target: Target, *, unprotected: bool) -> int:
     address = cluster_of(name)
     if address is None:
         return max(1, (os.cpu_count() or 1) // target.train.threads)
-    if here := [*filter(None, [target.train.python]), *target.data.folders]:
-        raise UsageError(
-            f"circle.toml names {here[0]}, which this machine alone has: the nodes of {name} could not train with it. "
-            "Let [data] prepare make the data, and leave train.python out; or train with --lab local."
-        )
     from agents.laboratory.cluster import Needs, join
 
-    needs = Needs(target.train.threads, target.train.gpus, unprotected)
+    needs = Needs.of(target, unprotected=unprotected)
     return join(address).survey(needs).chosen().places(needs)

@@ -25,8 +25,9 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from agents.errors import LaboratoryError
-from agents.laboratory.errand import Look, look
+from agents.laboratory.errand import Look, authentication, files, look
 from agents.records import digest
+from agents.settings import Target
 
 _ANSWER_SECONDS = 5.0
 _LOOK_SECONDS = 60.0
@@ -37,11 +38,21 @@ _SETTINGS, _TLS = b"\x04", b"\x15"
 
 @dataclass(frozen=True)
 class Needs:
-    """What a run takes of a node: CPUs for its threads, GPUs, and whether it runs without a sandbox."""
+    """What a run takes of a node: CPUs for its threads, GPUs, and whether it runs without a sandbox.
+
+    `own` is what circle.toml names that only those nodes have which are on this machine, if anything.
+    """
 
     threads: int
     gpus: int
     unprotected: bool
+    own: str = ""
+
+    @classmethod
+    def of(cls, target: Target, *, unprotected: bool) -> Needs:
+        """Return what the runs of a target need."""
+        own = next(filter(None, (target.train.python, *target.data.folders)), "")
+        return cls(target.train.threads, target.train.gpus, unprotected, own)
 
 
 @dataclass(frozen=True)
@@ -165,7 +176,7 @@ def join(address: str) -> Cluster:
                 raise LaboratoryError(
                     "There is no Ray cluster on this machine: `ray start` one, or name its address, ray:HOST:PORT."
                 ) from error
-            raise LaboratoryError(f"The Ray cluster {address} cannot be joined: {_first_line(error)}") from error
+            raise LaboratoryError(f"The Ray cluster {address} cannot be joined: {_why(error)}.") from error
     return Cluster()
 
 
@@ -230,8 +241,17 @@ def _unfit(node: Node | None, needs: Needs) -> str:
     own = version("circle-research")
     if node.look.circle != own:
         return f"Circle {node.look.circle}, not {own}"
+    here, there = authentication(), node.look.authentication
+    if here != there:
+        return f"Ray's authentication is {there!r} there and {here!r} here: set RAY_AUTH_MODE={there} for circle"
+    if needs.own and node.look.files != files():
+        return (
+            f"not this machine, which alone has {needs.own} of circle.toml: join it to the cluster, or use --lab local"
+        )
     return "" if node.places(needs) else f"{node.cpus} CPUs and {node.gpus} GPUs, too few for a run"
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _why(error: Exception) -> str:
+    said = str(error).strip().splitlines() or [type(error).__name__]
+    tokens = authentication() != "disabled" or not isinstance(error, ConnectionError)
+    return said[0].rstrip(".") + ("" if tokens else "; if it asks for a token, set RAY_AUTH_MODE=token for circle")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import platform
 import re
 import sys
 import tempfile
@@ -40,13 +41,31 @@ _PDEATHSIG = (
 
 @dataclass(frozen=True)
 class Look:
-    """What a node is: what decides a run's bits there, and what it has for one. `scratch` is where its runs may lie."""
+    """What a node is: what decides a run's bits there, and what it has for one. `scratch` is where its runs may lie.
+
+    `authentication` is how the node's Ray knows a friend, `files` the same wherever the same files are seen.
+    """
 
     fingerprint: dict[str, Any]
     sandbox: str
     circle: str
     python: str
     scratch: Path
+    authentication: str
+    files: str
+
+
+def authentication() -> str:
+    """Return Ray's mode of authentication in this process: without the same one on both sides messages are lost."""
+    return os.environ.get("RAY_AUTH_MODE", "disabled").lower()
+
+
+def files() -> str:
+    """Return what is the same for processes that see the same files: a machine's mark, or that of a container on it."""
+    try:
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text()} {Path('/proc/self/ns/mnt').readlink()}"
+    except OSError:
+        return platform.node()
 
 
 def look(threads: int, unprotected: bool) -> Look:
@@ -57,6 +76,8 @@ def look(threads: int, unprotected: bool) -> Look:
         circle=importlib.metadata.version("circle-research"),
         python=sys.executable,
         scratch=Path(tempfile.gettempdir()),
+        authentication=authentication(),
+        files=files(),
     )
 
 
@@ -64,7 +85,8 @@ def look(threads: int, unprotected: bool) -> Look:
 class Errand:
     """One try of a run: its command, whose paths are below `place`, and what it is held to.
 
-    `open` is the path of the data below {data}, `conceal` names Python packages that the run may not see.
+    `open` is the path of the data below {data}, `conceal` names Python packages that the run may not see; `own` are
+    folders that the node has by itself, and that the run may read.
     """
 
     key: str
@@ -72,6 +94,7 @@ class Errand:
     command: tuple[str, ...]
     environment: Mapping[str, str]
     open: str
+    own: tuple[Path, ...]
     conceal: tuple[str, ...]
     unprotected: bool
     timeout_seconds: float
@@ -140,7 +163,7 @@ def _tried(errand: Errand, code: Parcel, data: Parcel | None, hear: Callable[[in
     command = sandbox.wrap(
         errand.command,
         cwd=tree.folder,
-        readable=[tree.folder, *([given.folder] if given else [])],
+        readable=[tree.folder, *([given.folder] if given else []), *errand.own],
         writable=[errand.output],
         concealed=places_of(errand.conceal),
         environment=errand.environment,

@@ -46,6 +46,7 @@ from agents.laboratory.snapshot import Snapshot
 from agents.ports import Order
 
 _TRIES = 4
+_LISTEN_SECONDS = 2.0
 _NODE_LOST = (NodeDiedError, TaskUnschedulableError, LocalRayletDiedError)
 _WORKER_LOST = (WorkerCrashedError, OutOfMemoryError, ObjectLostError, TaskCancelledError)
 
@@ -97,8 +98,7 @@ class RayLaboratory(LocalLaboratory):
 
     @property
     def _needs(self) -> Needs:
-        train = self.target.train
-        return Needs(train.threads, train.gpus, unprotected=self.sandbox.name == "none")
+        return Needs.of(self.target, unprotected=self.sandbox.name == "none")
 
     @cached_property
     def _nodes(self) -> dict[str, Node]:
@@ -152,18 +152,19 @@ class RayLaboratory(LocalLaboratory):
         cpus = node.cpus if order.alone else self._needs.threads
         try_ = ray.remote(num_cpus=cpus, num_gpus=self._needs.gpus, max_retries=0, num_returns="streaming")(errand.run)
         place = node.look.scratch / f"{PREFIX}{secrets.token_hex(8)}"
-        there = Places(node.look.python, errand.data_at(place), errand.output_at(place, order.key))
+        python = self._interpreter.program if self.target.train.python else node.look.python
+        there = Places(python, errand.data_at(place), errand.output_at(place, order.key))
         tree = self._tree(order, there)
-        parcels = [self._parcel(folder) for folder in (tree.folder, *given.readable)]
+        parcels = [self._parcel(folder) for folder in (tree.folder, *self._sendable(given))]
         task = on_node(try_, node.id).remote(self._errand(order, given, place, there), *parcels)
         self._note(task)
         try:
             return self._heard(order, task), tree
         except _NODE_LOST as error:
             self._slots.lose(node.id)
-            raise self._loss(error) from error
+            raise self._loss(type(error).__name__) from error
         except _WORKER_LOST as error:
-            raise self._loss(error) from error
+            raise self._loss(type(error).__name__) from error
         except RayTaskError as error:
             raise LaboratoryError(f"The node {node.host} could not make a run: {error.cause}") from error
         finally:
@@ -171,16 +172,25 @@ class RayLaboratory(LocalLaboratory):
                 self._going.discard(task)
 
     def _heard(self, order: Order, task: Any) -> Brought:
-        for answer in task:
+        while self._speaks(task) and (answer := next(task, None)) is not None:
             said = ray.get(answer)
             if isinstance(said, Brought):
                 return said
             step, steps, loss = said
             self.report("step", key=order.key, step=step, steps=steps, loss=loss)
-        raise Lost("it ended without a word")
+        raise self._loss("what it said did not arrive")
 
-    def _loss(self, error: Exception) -> Exception:
-        return Interrupted() if self._ended else Lost(type(error).__name__)
+    def _speaks(self, task: Any) -> bool:
+        """Wait for a task's next answer; False if it has ended and none has come."""
+        ended = False
+        while not ray.wait([task], timeout=_LISTEN_SECONDS, fetch_local=False)[0]:
+            if ended:
+                return False
+            ended = bool(ray.wait([task.completed()], timeout=0, fetch_local=False)[0])
+        return True
+
+    def _loss(self, why: str) -> Exception:
+        return Interrupted() if self._ended else Lost(why)
 
     def _note(self, task: Any) -> None:
         with self._lock:
@@ -196,13 +206,18 @@ class RayLaboratory(LocalLaboratory):
             place=place,
             command=tuple(self._instructions.command(order, there)),
             environment=environment | self._instructions.variables(order, there),
-            open=next((str(folder.relative_to(given.folder)) for folder in given.readable), ""),
+            open=next((str(folder.relative_to(given.folder)) for folder in self._sendable(given)), ""),
+            own=(*self._trees.links.values(), *self._interpreter.folders),
             conceal=self.target.data.conceal,
             unprotected=self._needs.unprotected,
             timeout_seconds=train.timeout_minutes * 60,
             progress=train.progress,
             limits=self.target.limits,
         )
+
+    def _sendable(self, given: Given) -> list[Path]:
+        """What of a run's data goes with it; what the target names itself is where the node is."""
+        return [folder for folder in given.readable if folder not in self._trees.links.values()]
 
     def _parcel(self, folder: Path) -> ray.ObjectRef[Parcel]:
         """A folder in the cluster's store: put there once, and kept as long as the folder is."""

@@ -27,7 +27,8 @@ from agents.family import Changes, fork, steps
 from agents.journal import Journal
 from agents.laboratory.local import LocalLaboratory
 from agents.laboratory.sandbox import choose
-from agents.ports import Order
+from agents.measuring import open_laboratory
+from agents.ports import Order, silent
 from agents.records import Run
 from agents.session import Home, load_committed_target
 from agents.workspace import GitWorkspace
@@ -35,6 +36,7 @@ from tests.commands import TARGETS, circle, diff_of, git, session_id
 from tests.laboratory.test_local import telling, with_data
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
+from ray._raylet import Config  # noqa: E402  (where Ray is installed)
 from ray.cluster_utils import Cluster as Nodes  # noqa: E402  (where Ray is installed)
 
 from agents.laboratory import errand  # noqa: E402
@@ -45,6 +47,7 @@ from agents.laboratory.ray import RayLaboratory  # noqa: E402
 _TIMES = {"seconds_per_step", "train_seconds", "cpu_seconds", "peak_memory_bytes", "folder", "command", "loss_steps"}
 JUDGE = ("judge", "--flags", "--intercept true", "--secret", "5eed", "--fresh-baseline", "--json")
 _BY_THE_CLOCK = ("timing", "stretched")
+_TOKEN = "0" * 64
 _STORE_BYTES = 80_000_000
 _QUICKLY = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
 # A run that is not in a sandbox says that it has begun, and goes on once nobody holds the gate.
@@ -290,6 +293,34 @@ def test_a_run_on_a_node_is_served_its_own_tokens(plain: Path, joined: Cluster, 
         assert beside == ["data", "left", "tree"] and parts == ["open"]
 
 
+def test_what_git_does_not_know_is_read_on_nodes_of_this_machine_alone(
+    plain: Path, joined: Cluster, laboratory: Open
+) -> None:
+    """The target's own data and Python: a run has them there as here, and a node of another machine is told apart."""
+    (plain / "own").mkdir()
+    (plain / "own" / "numbers").write_text("1 2 3")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", plain / ".venv"], check=True)
+    (plain / ".gitignore").write_text(".venv/\nown/\n")
+    toml = (
+        (plain / "circle.toml")
+        .read_text()
+        .replace("timeout_minutes", 'python = ".venv/bin/python"\ntimeout_minutes', 1)
+    )
+    (plain / "circle.toml").write_text(toml + '\n[data]\nfolders = ["own"]\n')
+    git(plain, "add", "-A")
+    git(plain, "commit", "-qm", "Data and a Python of its own")
+    tells = "import sys\nopen(sys.argv[sys.argv.index('--output_dir') + 1] + '/seen', 'w').write(SEEN)"
+    asked = order(version(plain, tells.replace("SEEN", "open('own/numbers').read() + ' ' + sys.prefix")))
+    here, there = laboratory(plain), laboratory(plain, joined)
+    (one,), (other,) = here.run([asked]), there.run([asked])
+    assert but_for_times(one) == but_for_times(other) and one.status == "done"
+    seen = (there.folder / "runs" / other.key / "seen").read_text()
+    assert seen == f"1 2 3 {plain / '.venv'}"
+    elsewhere = Cluster(lambda threads, unprotected: replace(errand.look(threads, unprotected), files="elsewhere"))
+    with pytest.raises(LaboratoryError, match=r"not this machine, which alone has \.venv/bin/python"):
+        laboratory(plain, elsewhere)
+
+
 @pytest.mark.long
 def test_a_session_on_a_cluster_is_the_session_that_it_would_be_here(world: World, undisturbed: Judged) -> None:
     """The same seeds, metrics, weights and verdict."""
@@ -426,6 +457,40 @@ def test_a_session_without_a_node_is_told_and_resumable(world: World, laboratory
             laboratory(root, cluster, "session", unprotected=True)
 
 
+def test_a_cluster_that_wants_no_tokens_is_told_to_who_has_some(world: World) -> None:
+    """Its nodes could be asked, and what they say of a run would never arrive."""
+    root = world.target("tokens")
+    done = circle(root, *JUDGE, "--lab", world.lab, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=_TOKEN)
+    assert done.returncode == 1 and "set RAY_AUTH_MODE=disabled for circle" in done.stderr, done.stderr
+
+
+@pytest.mark.long
+def test_a_run_whose_words_are_lost_is_not_waited_for(
+    world: World, laboratory: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has ended, and nothing of it has come: after a few tries a sentence says so."""
+    root = world.target("unheard")
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", _TOKEN)
+    with _as_the_environment_says(), joined_to(world):
+        deaf = Cluster(lambda threads, unprotected: replace(errand.look(threads, unprotected), authentication="token"))
+        lab = laboratory(root, deaf)
+        with pytest.raises(LaboratoryError, match="was lost 4 times"):
+            lab.run([order(lab.base)])
+        assert lab.journal.count("run") == 0
+
+
+@contextmanager
+def _as_the_environment_says() -> Iterator[None]:
+    """Let this process's Ray read how it is to authenticate itself meanwhile; afterwards it does not."""
+    Config.initialize("")
+    try:
+        yield
+    finally:
+        os.environ["RAY_AUTH_MODE"] = "disabled"
+        Config.initialize("")
+
+
 def test_a_laboratory_that_there_is_not_is_told_at_once(plain: Path) -> None:
     """Another name is wrong usage, an address where nobody answers an error; neither leaves a session."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -443,6 +508,25 @@ def test_a_laboratory_that_there_is_not_is_told_at_once(plain: Path) -> None:
             assert (done.returncode, done.stderr.count("\n")) == (code, 1) and words in done.stderr, done.stderr
             assert time.monotonic() - began < 15
     assert not list(plain.glob(".circle/sessions/*"))
+
+
+@pytest.mark.long
+def test_branches_with_a_cluster_each_take_turns(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All are on this machine, and none knows what the others' runs use; a cluster that they share does."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    home = Home(world.target("turns"))
+    home.prepare()
+    base, turn = home.workspace.head(), tmp_path / "turn"
+    target = load_committed_target(home.workspace, base)
+    for lab, expected in ((world.lab, None), ("ray", turn)):
+        journal = Journal(tmp_path / f"{len(lab)}.sqlite")
+        try:
+            made = open_laboratory(home, target, base, "small", tmp_path, journal, False, 1, silent, lab, turn)
+            assert isinstance(made, RayLaboratory) and made.turn == expected
+            made.close()
+        finally:
+            journal.close()
+            ray.shutdown()
 
 
 def test_without_ray_a_sentence_says_what_to_install(plain: Path) -> None:
