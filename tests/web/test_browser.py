@@ -180,10 +180,10 @@ def test_hostile_words_do_nothing_in_a_real_browser(page: Page, plain: Path, scr
 def test_the_list_is_filtered_and_renews_itself(page: Page, plain: Path, script: Script) -> None:
     waiting(plain, script(LOWER, change(), review()))
     expect(page.get_by_role("link", name="Rate")).to_be_visible(timeout=SOON)
-    page.get_by_label("Status").select_option("victory")
+    page.locator("select[name=status]").select_option("victory")
     expect(page.get_by_text("No session matches")).to_be_visible()
-    page.get_by_label("Words").fill("rate")
-    page.get_by_label("Status").select_option("")
+    page.locator("input[name=words]").fill("rate")
+    page.locator("select[name=status]").select_option("")
     expect(page).to_have_url(re.compile("words=rate"))
     expect(page.get_by_role("link", name="Rate")).to_be_visible()
 
