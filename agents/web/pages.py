@@ -176,7 +176,10 @@ class Pages:
     def failed(self, request: Request, error: Exception) -> Response:
         """Say what went wrong, and what to do."""
         status = HTTPStatus.NOT_FOUND if isinstance(error, SessionError) else HTTPStatus.INTERNAL_SERVER_ERROR
-        return self._page("error.html", status, sentence=str(error))
+        told, name = str(error), request.path_params.get("id", "")
+        if isinstance(error, JournalDamaged):
+            told = f"{told} circle resume {name} says which step still stands, and how to go on from it."
+        return self._page("error.html", status, sentence=told)
 
     def broken(self, request: Request, error: Exception) -> Response:
         """Say that the page has a mistake; the trace is on the terminal of circle serve."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -214,6 +215,15 @@ def test_what_is_no_session_does_not_stand_in_the_lists_way(plain: Path, guest: 
     for _ in range(2):
         page = guest.get("/").text
         assert page.count('<td class="idea">') == 2 and page.count("is damaged") == 2
+
+
+def test_a_damaged_journal_is_told_with_what_still_stands(plain: Path, script: Script, guest: Visitor) -> None:
+    name, _ = waiting(plain, script(LOWER, change(), review()))
+    with sqlite3.connect(Home(plain).find(name).folder / "journal.sqlite") as database:
+        database.execute("UPDATE entries SET body = '{}' WHERE kind = 'step' AND key = '1'")
+    page = guest.get(f"/sessions/{name}/steps/1")
+    assert page.status == 404 and f"circle resume {name} says which step still stands" in page.text
+    assert "goes on from" in circle(plain, "resume", name).stderr
 
 
 def test_a_researcher_that_has_no_such_idea_says_what_it_has(guest: Visitor) -> None:
