@@ -109,7 +109,7 @@ def replay(
         raise UsageError("--step is for a person, and --json for a program: leave one of them out.")
 
     opened = home(target).find(id_)
-    ended = has_ended(opened.status())
+    ended = has_ended(opened.summary().status)
 
     def look(walked: Walked) -> None:
         if step:

@@ -107,7 +107,7 @@ class Pages:
         if not steps.marks:
             raise SessionError(f"Session {opened.session.id} has no steps on record yet: they come as nodes end.")
         number = _whole(request.path_params.get("number", str(steps.marks[0].number)))
-        told = steps.step(number, has_ended(opened.status()))
+        told = steps.step(number, has_ended(opened.summary().status))
         return self._page("step.html", session=opened.session, marks=steps.marks, told=told)
 
     def report(self, request: Request) -> Response:
