@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from functools import partial
 from types import FrameType
 
@@ -28,9 +29,9 @@ from agents.web.stream import streamed
 _MOST_AT_ONCE, _LAST_SECONDS = 100, 3
 
 
-def application(home: Home, keys: Keys, launcher: Launcher) -> ASGIApp:
+def application(pages: Pages, acts: Acts, keys: Keys) -> ASGIApp:
     """Return the page of a target, behind its door."""
-    pages, acts = Pages(home, Shelf(home), keys.word, launcher), Acts(home, launcher)
+    home, launcher = pages.home, pages.launcher
     one = "/sessions/{id}"
     routes = [
         Route("/", pages.sessions),
@@ -69,8 +70,10 @@ def application(home: Home, keys: Keys, launcher: Launcher) -> ASGIApp:
 def serve(home: Home, listening: socket.socket, keys: Keys) -> None:
     """Answer until a signal ends it, and with it what streams or waits."""
     launcher = Launcher(home)
+    pages = Pages(home, Shelf(home), keys.word, launcher)
+    threading.Thread(target=pages.warm_up, daemon=True).start()
     config = uvicorn.Config(
-        application(home, keys, launcher),
+        application(pages, Acts(home, launcher), keys),
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
@@ -51,6 +52,15 @@ class Pages:
     shelf: Shelf
     word: str
     launcher: Launcher
+
+    def warm_up(self) -> None:
+        """Read every row, and load what the first page needs, so that whoever comes first waits for neither."""
+        with suppress(CircleError, sqlite3.Error, OSError):
+            self._environment.get_template("sessions.html")
+            self.shelf.find(Wanted())
+            self.shelf.campaigns()
+            self._presets()
+            self.shelf.find(Wanted(order="-effect"))
 
     def sessions(self, request: Request) -> Response:
         """List sessions and campaigns, and offer to start one."""
