@@ -38,7 +38,7 @@ def written(state: State, context: Context, message: str) -> State:
 def _documents(state: State, context: Context) -> dict[str, Text]:
     session, floor = context.session, baseline_of(state)
     path = paper_path(session.idea)
-    drawn = figures(floor, versions_of(state)) if floor else {}
+    drawn = figures(floor, versions_of(state), ended=bool(state.get("status"))) if floor else {}
     values = _values(state, context) | {"figures": {name: f"{session.idea.name}/{name}.svg" for name in drawn}}
     files: dict[str, Text] = {path: template("paper.md.j2").render(values)}
     files |= {f"{path.removesuffix('.md')}/{name}.svg": draw for name, draw in drawn.items()}

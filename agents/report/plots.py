@@ -5,32 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from agents.records import Baseline, Experiment, Version
+from agents.records import Baseline, Pair, Version
 from agents.report.canvas import BLUE, GREY, ORANGE, canvas, svg
 from agents.report.panels import diagnosis
 from agents.statistics import gain
 
 
-def figures(floor: Baseline, versions: Sequence[Version]) -> dict[str, Callable[[], str]]:
-    """Return what draws the figures, by name: for each version that was run its diagnosis and its pairs' gains."""
-    measured = [(version.n, version.experiment) for version in versions if version.experiment]
+def figures(floor: Baseline, versions: Sequence[Version], *, ended: bool) -> dict[str, Callable[[], str]]:
+    """Return what draws the figures, by name: for each version that was run its diagnosis and its pairs' gains.
+
+    Until the session has `ended`, the pairs of a version that has not won are those of its screen alone.
+    """
+    measured = [(version.n, version.experiment, version.verdict) for version in versions if version.experiment]
     found: dict[str, Callable[[], str]] = {}
-    for n, experiment in measured:
+    for n, experiment, verdict in measured:
         if experiment.screened:
             found[f"v{n}-diagnosis"] = partial(diagnosis, floor, experiment)
         if experiment.pairs:
-            found[f"v{n}-pairs"] = partial(_pairs, floor, n, experiment)
+            told = ended or (verdict is not None and verdict.outcome == "win")
+            pairs = tuple(pair for pair in experiment.pairs if told or pair.stage == "screen")
+            found[f"v{n}-pairs"] = partial(_pairs, floor, n, pairs)
     return found
 
 
-def _pairs(floor: Baseline, n: int, experiment: Experiment) -> str:
+def _pairs(floor: Baseline, n: int, pairs: Sequence[Pair]) -> str:
     """Every pair's gain, by stage; points right of the line are better than their baseline."""
     figure, axes = canvas()
     colours = {"screen": GREY, "confirm": BLUE, "report": ORANGE}
     for stage, colour in colours.items():
         gains = [
             (row, gain(pair.baseline, pair.experiment, floor.direction))
-            for row, pair in enumerate(experiment.pairs)
+            for row, pair in enumerate(pairs)
             if pair.stage == stage and pair.baseline is not None and pair.experiment is not None
         ]
         if gains:

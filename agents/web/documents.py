@@ -39,7 +39,7 @@ def drawn(opened: Opened) -> dict[str, Callable[[], str]]:
     """Return what draws the session's figures, by name."""
     state = opened.state()
     floor = baseline_of(state)
-    return figures(floor, versions_of(state)) if floor else {}
+    return figures(floor, versions_of(state), ended=bool(state.get("status"))) if floor else {}
 
 
 def rendered(text: str, sources: Mapping[str, str]) -> str:

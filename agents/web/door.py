@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from agents.web.address import Keys
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MOST_BYTES = 64 * 1024
@@ -57,9 +57,6 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
         if scope["type"] != "http":
             return
         send = _with_headers(send)
@@ -75,8 +72,6 @@ class Door:
 
     def _entrance(self, scope: Scope) -> Response | None:
         """Return the answer to who comes with a token, None for who may pass; raise Refused for who may not."""
-        from starlette.requests import Request
-
         request = Request(scope)
         host = _only(request, "host")
         if host not in self._keys.hosts:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
+from os import SEEK_END
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -20,7 +22,7 @@ from agents.show import document
 from agents.statistics import BOUNDARIES, gain
 
 _POINTS, _TAIL_LINES, _TAIL_BYTES = 300, 12, 8_000
-FIRST_NODE = "baseline"
+_FIRST_NODE = "baseline"
 
 
 def view(opened: Opened, failed: str = "") -> dict[str, Any]:
@@ -45,8 +47,7 @@ def view(opened: Opened, failed: str = "") -> dict[str, Any]:
             "said": failed if shown["status"] == "stopped" else "",
             "left": shown["status"] in ("stopped", "failed") and bool(orphans(opened.folder)),
             "victory": shown["victory"],
-            "node": ", ".join(last["next"]) if last else FIRST_NODE,
-            "steps": int(next(reversed(steps), "0")),
+            "node": ", ".join(last["next"]) if last else _FIRST_NODE,
             "versions": [_version(version) for version in shown["versions"]],
             "budget": _budget(shown),
             "spend": shown["spend"],
@@ -63,14 +64,16 @@ def stamp(opened: Opened) -> tuple[Any, ...]:
     """Return what changes whenever the page may have something new to show."""
     files = [opened.folder / name for name in ("journal.sqlite", "journal.sqlite-wal", "summary.json")]
     times = [file.stat().st_mtime_ns if file.exists() else 0 for file in files]
-    log = newest_log(opened.folder / "runs")
-    return (*times, opened.is_busy, log and (str(log), log.stat().st_size))
+    return (*times, opened.is_busy, _newest_log(opened.folder / "runs"))
 
 
-def newest_log(runs: Path) -> Path | None:
-    """Return the log that was written to last."""
-    logs = [(file.stat().st_mtime_ns, file) for file in runs.glob("*/log.txt")]
-    return max(logs, default=(0, None))[1]
+def _newest_log(runs: Path) -> tuple[int, Path] | None:
+    """When a log was last written to, and which; a run that ends meanwhile takes its log away."""
+    logs = []
+    for file in runs.glob("*/log.txt"):
+        with suppress(FileNotFoundError):
+            logs.append((file.stat().st_mtime_ns, file))
+    return max(logs, default=None)
 
 
 def _version(version: dict[str, Any]) -> dict[str, Any]:
@@ -180,12 +183,12 @@ def _t(gains: Sequence[float]) -> float:
 
 def _tail(runs: Path) -> list[str]:
     """The last lines of the log that was written to last."""
-    log = newest_log(runs)
-    if log is None:
-        return []
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-        text = file.read().decode(errors="replace")
+    newest, text = _newest_log(runs), ""
+    with suppress(FileNotFoundError):
+        if newest:
+            with newest[1].open("rb") as file:
+                file.seek(max(0, file.seek(0, SEEK_END) - _TAIL_BYTES))
+                text = file.read().decode(errors="replace")
     return [plain(line, 200) for line in text.splitlines()[-_TAIL_LINES:]]
 
 

@@ -198,6 +198,8 @@ def test_no_hidden_number_is_on_any_page_before_the_end(plain: Path, script: Scr
     assert len(secrets) >= 14
     paths = ["/", base, f"{base}/diff", *(f"{base}/steps/{number}" for number in range(1, state["step"] + 1))]
     texts = {path: guest.get(path).text for path in paths} | {"events": str(guest.until(opened.session.id, "stopped"))}
+    screened = guest.get(f"{base}/figures/v1-pairs.svg").text
+    assert "screen" in screened and "confirm" not in screened
     texts["replay --step"] = circle(plain, "replay", opened.session.id, "--step").stdout
     for path, text in texts.items():
         assert [secret for secret in secrets if f"{secret:.7f}"[:7] in text] == [], path

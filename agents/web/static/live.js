@@ -30,8 +30,8 @@ function followed(path, say) {
   news.addEventListener("view", (event) => {
     const view = JSON.parse(event.data);
     if (lost) say("");
-    lost = false;
-    if (!view.status) return say(view.error);
+    lost = !view.status;
+    if (lost) return say(view.error);
     shown = view;
     draw();
   });
