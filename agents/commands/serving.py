@@ -27,10 +27,9 @@ def serve(
     place, listening = home(target), listen(port)
     keys = Keys(listening.getsockname()[1])
     print(f"The page of {place.target.name}, on this machine alone; Ctrl-C ends it, and no session with it:")
-    print(keys.address, flush=True)
     from agents.web.app import serve as serve_page
 
     try:
-        serve_page(place, listening, keys)
+        serve_page(place, listening, keys, opened=lambda: print(keys.address, flush=True))
     except (Interrupted, KeyboardInterrupt):
         print("The page has ended; sessions go on.")

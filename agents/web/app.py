@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
-import threading
+from collections.abc import Callable
 from functools import partial
 from types import FrameType
 
@@ -23,7 +24,7 @@ from agents.web.address import Keys
 from agents.web.door import Door
 from agents.web.launch import Launcher
 from agents.web.pages import ERRORS, HERE, Pages
-from agents.web.shelf import Shelf
+from agents.web.shelf import EVERY_ROW, Shelf
 from agents.web.stream import streamed
 
 _MOST_AT_ONCE, _LAST_SECONDS = 100, 3
@@ -64,14 +65,14 @@ def application(pages: Pages, acts: Acts, keys: Keys) -> ASGIApp:
         ),
     ]
     handlers = {error: getattr(pages, handler) for error, handler in ERRORS.items()}
-    return Door(Starlette(routes=routes, exception_handlers={HTTPException: pages.missing, **handlers}), keys)
+    app = Starlette(routes=routes, exception_handlers={HTTPException: pages.missing, **handlers})
+    return Door(app, keys, pages.style)
 
 
-def serve(home: Home, listening: socket.socket, keys: Keys) -> None:
-    """Answer until a signal ends it, and with it what streams or waits."""
+def serve(home: Home, listening: socket.socket, keys: Keys, opened: Callable[[], None]) -> None:
+    """Call `opened` once the page answers; answer until a signal ends it, and with it what streams or waits."""
     launcher = Launcher(home)
     pages = Pages(home, Shelf(home), keys.word, launcher)
-    threading.Thread(target=pages.warm_up, daemon=True).start()
     config = uvicorn.Config(
         application(pages, Acts(home, launcher), keys),
         log_level="warning",
@@ -81,20 +82,34 @@ def serve(home: Home, listening: socket.socket, keys: Keys) -> None:
         timeout_graceful_shutdown=_LAST_SECONDS,
         lifespan="off",
     )
-    _Server(config, launcher).run(sockets=[listening])
+    _Server(config, launcher, keys, opened).run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
-    """Tells those who wait that the page is about to end, before it waits for them."""
+    """Visits itself before anyone is let in; tells those who wait that the page is about to end, before it does."""
 
-    def __init__(self, config: uvicorn.Config, launcher: Launcher) -> None:
+    def __init__(self, config: uvicorn.Config, launcher: Launcher, keys: Keys, opened: Callable[[], None]) -> None:
         super().__init__(config)
-        self._launcher = launcher
+        self._launcher, self._keys, self._opened = launcher, keys, opened
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to answer."""
+        await super().startup(sockets)
+        await run_in_threadpool(_visit, self._keys)
+        self._opened()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take note of a signal."""
         self._launcher.stopping.set()
         super().handle_exit(sig, frame)
+
+
+def _visit(keys: Keys) -> None:
+    """Ask for the list in an order that reads every row, so that whoever comes first waits for nothing to be loaded."""
+    page = http.client.HTTPConnection("127.0.0.1", keys.port)
+    page.request("GET", f"/?order={EVERY_ROW}", headers={"Cookie": f"{keys.cookie_name}={keys.cookie}"})
+    page.getresponse().read()
+    page.close()
 
 
 async def _stream(home: Home, launcher: Launcher, request: Request) -> Response:

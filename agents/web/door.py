@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -26,15 +29,10 @@ MOST_BYTES = 64 * 1024
 BODY_SECONDS = 10.0
 _EMPTY = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
 """The empty style element that the charts' library fills by rules; its maps', which are not drawn, is refused."""
-HEADERS = {
-    "Content-Security-Policy": (
-        f"default-src 'none'; script-src 'self'; style-src 'self' {_EMPTY}; img-src 'self' data:; connect-src 'self'; "
-        "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
-    ),
+_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-store",
@@ -50,16 +48,20 @@ class Refused(Exception):
 
 
 class Door:
-    """Lets requests through to the pages behind it, or refuses them; sets the headers of every answer."""
+    """Lets requests through to the pages behind it, or refuses them; sets the headers of every answer.
 
-    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+    `style` is the one style sheet that a page may have in it.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Keys, style: str) -> None:
         self._app, self._keys = app, keys
+        self._headers = _HEADERS | {"Content-Security-Policy": _policy(style)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        send = _with_headers(send)
+        send = _with_headers(send, self._headers)
         try:
             answer = self._entrance(scope)
             body = await _body(receive) if scope["method"] == "POST" else b""
@@ -130,12 +132,21 @@ def _only(request: Request, name: str) -> str:
     return found[0] if found else ""
 
 
-def _with_headers(send: Send) -> Send:
+def _policy(style: str) -> str:
+    """What a page may load: everything from here, and the style sheet that is written into it, by its hash."""
+    ours = b64encode(sha256(style.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'self'; style-src 'self' 'sha256-{ours}' {_EMPTY}; img-src 'self' data:; "
+        "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+    )
+
+
+def _with_headers(send: Send, headers: Mapping[str, str]) -> Send:
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
             given = list(message.get("headers", []))
             known = {name.lower() for name, _ in given}
-            ours = ((name.lower().encode(), value.encode()) for name, value in HEADERS.items())
+            ours = ((name.lower().encode(), value.encode()) for name, value in headers.items())
             message = {**message, "headers": given + [pair for pair in ours if pair[0] not in known]}
         await send(message)
 

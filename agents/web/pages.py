@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
@@ -52,15 +51,6 @@ class Pages:
     shelf: Shelf
     word: str
     launcher: Launcher
-
-    def warm_up(self) -> None:
-        """Read every row, and load what the first page needs, so that whoever comes first waits for neither."""
-        with suppress(CircleError, sqlite3.Error, OSError):
-            self._environment.get_template("sessions.html")
-            self.shelf.find(Wanted())
-            self.shelf.campaigns()
-            self._presets()
-            self.shelf.find(Wanted(order="-effect"))
 
     def sessions(self, request: Request) -> Response:
         """List sessions and campaigns, and offer to start one."""
@@ -138,8 +128,7 @@ class Pages:
         if kind == "md":
             return PlainTextResponse(text, headers=_attached(name))
         html = documents.rendered(text, documents.embedded(opened))
-        style = (HERE / "static" / "page.css").read_text(encoding="utf-8")
-        page = self._environment.get_template("paper.html").render(session=opened.session, html=html, style=style)
+        page = self._environment.get_template("paper.html").render(session=opened.session, html=html)
         return HTMLResponse(page, headers=_attached(name))
 
     def figure(self, request: Request) -> Response:
@@ -227,8 +216,12 @@ class Pages:
         return (target.preset, *(name for name in target.presets if name != target.preset))
 
     def _page(self, template: str, status: HTTPStatus = HTTPStatus.OK, **values: Any) -> Response:
-        shared = {"word": self.word, "target": self.home.target.name, "charts": version("plotly")}
-        return HTMLResponse(self._environment.get_template(template).render(shared | values), status)
+        return HTMLResponse(self._environment.get_template(template).render(values), status)
+
+    @cached_property
+    def style(self) -> str:
+        """The style sheet, which every page has in it: a page that has to ask for it is painted 40 ms later."""
+        return (HERE / "static" / "page.css").read_text(encoding="utf-8")
 
     @cached_property
     def _environment(self) -> Environment:
@@ -249,6 +242,12 @@ class Pages:
             "signed": signed,
             "span": span,
             "words": status_words,
+        }
+        environment.globals |= {
+            "word": self.word,
+            "target": self.home.target.name,
+            "charts": version("plotly"),
+            "style": self.style,
         }
         return environment
 
