@@ -7,7 +7,7 @@ out until the session has ended, as everywhere.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from os import SEEK_END
 from pathlib import Path
@@ -20,6 +20,7 @@ from agents.records import Run
 from agents.session import Opened
 from agents.show import document
 from agents.statistics import BOUNDARIES, gain
+from agents.web.words import duration
 
 _POINTS, _TAIL_LINES, _TAIL_BYTES = 300, 12, 8_000
 _FIRST_NODE = "baseline"
@@ -47,7 +48,7 @@ def view(opened: Opened, failed: str = "") -> dict[str, Any]:
             "said": failed if shown["status"] == "stopped" else "",
             "left": shown["status"] in ("stopped", "failed") and bool(orphans(opened.folder)),
             "victory": shown["victory"],
-            "node": ", ".join(last["next"]) if last else _FIRST_NODE,
+            "node": _node(last),
             "versions": [_version(version) for version in shown["versions"]],
             "budget": _budget(shown),
             "spend": shown["spend"],
@@ -58,6 +59,11 @@ def view(opened: Opened, failed: str = "") -> dict[str, Any]:
         }
     )
     return told
+
+
+def _node(last: dict[str, Any] | None) -> str:
+    """The node that a session is at, or ended with."""
+    return _FIRST_NODE if last is None else ", ".join(last["next"]) or str(last["node"])
 
 
 def stamp(opened: Opened) -> tuple[Any, ...]:
@@ -96,18 +102,20 @@ def _version(version: dict[str, Any]) -> dict[str, Any]:
 
 
 def _budget(shown: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was used of each limit; None is no limit."""
+    """What was used of each limit, as numbers and in words; what is neither used nor limited is left out."""
     spend, limits = shown["spend"], shown["budget"]
+    hours, tokens = limits["max_hours"], spend["input_tokens"] + spend["output_tokens"]
+    used: list[tuple[str, float, float | None, Callable[[float], str]]] = [
+        ("versions", len(shown["versions"]), limits["max_versions"], "{:,}".format),
+        ("runs", spend["runs"], limits["max_runs"], "{:,}".format),
+        ("time", spend["wall_seconds"], hours and 3600 * hours, duration),
+        ("US dollars", spend["usd"], limits["max_usd"], "{:,.2f}".format),
+        ("model tokens", tokens, limits["max_tokens"], "{:,}".format),
+    ]
+    told = [(name, value, limit, say) for name, value, limit, say in used if value or limit]
     return [
-        {"name": "versions", "used": len(shown["versions"]), "limit": limits["max_versions"]},
-        {"name": "runs", "used": spend["runs"], "limit": limits["max_runs"]},
-        {"name": "hours", "used": spend["wall_seconds"] / 3600, "limit": limits["max_hours"]},
-        {"name": "US dollars", "used": spend["usd"], "limit": limits["max_usd"]},
-        {
-            "name": "model tokens",
-            "used": spend["input_tokens"] + spend["output_tokens"],
-            "limit": limits["max_tokens"],
-        },
+        {"name": name, "used": value, "limit": limit, "said": say(value) + (f" of {say(limit)}" if limit else "")}
+        for name, value, limit, say in told
     ]
 
 

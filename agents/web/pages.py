@@ -32,7 +32,7 @@ from agents.web.live import view
 from agents.web.shelf import NEWEST_FIRST, ORDERS, STATUSES, Shelf, Wanted
 from agents.web.sides import side_by_side
 from agents.web.steps import Steps
-from agents.web.words import ago, duration, number, percent, signed, span, status_words
+from agents.web.words import ago, duration, number, signed, span, status_words
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -238,7 +238,6 @@ class Pages:
             "ago": ago,
             "duration": duration,
             "number": number,
-            "percent": percent,
             "signed": signed,
             "span": span,
             "words": status_words,

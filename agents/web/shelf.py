@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ _FILES = ("session.json", "summary.json", "journal.sqlite", "journal.sqlite-wal"
 NEWEST_FIRST = "-started"
 EVERY_ROW = "-effect"
 """An order of the list for which each session has to be read."""
-ORDERS = ("started", "idea", "status", "versions", "effect", "usd", "time")
 STATUSES = ("running", "awaiting_approval", "victory", "concluded", "stopped", "failed", "unreadable")
 
 
@@ -111,7 +110,7 @@ class Shelf:
         if not wanted.words and not wanted.status and wanted.order == NEWEST_FIRST:
             rows = tuple(map(self.row, names[start : start + size]))
             return Found(rows, len(names), len(names), max(1, -(-len(names) // size)))
-        rows = tuple(sorted(filter(_matcher(wanted), map(self.row, names)), key=_key(wanted.order)))
+        rows = tuple(sorted(filter(_matcher(wanted), map(self.row, names)), key=_order(wanted.order).key))
         if wanted.order.startswith("-"):
             rows = rows[::-1]
         return Found(rows[start : start + size], len(rows), len(names), max(1, -(-len(rows) // size)))
@@ -205,18 +204,34 @@ def _matcher(wanted: Wanted) -> Callable[[Row], bool]:
     return matches
 
 
-def _key(order: str) -> Callable[[Row], Any]:
-    """What a list is ordered by; what has none of it comes first, and last in the reverse."""
-    name = order.removeprefix("-")
-    if name not in ORDERS:
-        raise SessionError(f"Sessions are not ordered by {name!r}, but by {', '.join(ORDERS)}.")
-    keys: dict[str, Callable[[Row], Any]] = {
-        "started": lambda row: (row.started_at, row.id),
-        "idea": lambda row: row.idea.lower(),
-        "status": lambda row: row.status,
-        "versions": lambda row: row.versions,
-        "effect": lambda row: float("-inf") if row.effect is None else row.effect,
-        "usd": lambda row: row.spend.usd if row.spend else -1.0,
-        "time": lambda row: row.spend.wall_seconds if row.spend else -1.0,
-    }
-    return keys[name]
+@dataclass(frozen=True)
+class Order:
+    """What rows are put in order by, and how a person says its two directions; who has none of it comes lowest."""
+
+    key: Callable[[Row], Any]
+    rising: str
+    falling: str
+
+
+ORDERS: Mapping[str, Order] = {
+    "started": Order(lambda row: (row.started_at, row.id), "oldest first", "newest first"),
+    "effect": Order(
+        lambda row: float("-inf") if row.effect is None else row.effect, "smallest effect first", "largest effect first"
+    ),
+    "idea": Order(lambda row: row.idea.lower(), "ideas from A to Z", "ideas from Z to A"),
+    "status": Order(lambda row: row.status, "by status", "by status, backwards"),
+    "versions": Order(lambda row: row.versions, "fewest versions first", "most versions first"),
+    "spent": Order(
+        lambda row: (row.spend.usd, row.spend.runs) if row.spend else (-1.0, -1),
+        "least spent first",
+        "most spent first",
+    ),
+    "time": Order(lambda row: row.spend.wall_seconds if row.spend else -1.0, "shortest first", "longest first"),
+}
+
+
+def _order(name: str) -> Order:
+    try:
+        return ORDERS[name.removeprefix("-")]
+    except KeyError:
+        raise SessionError(f"Sessions are not ordered by {name!r}, but by {', '.join(ORDERS)}.") from None

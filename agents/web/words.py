@@ -55,10 +55,5 @@ def span(interval: Sequence[float | None] | None) -> str:
     return f"[{signed(low)}, {signed(high)}]"
 
 
-def percent(used: float, limit: float | None) -> int:
-    """Return how much of a limit was used, 100 at most; 0 where there is none."""
-    return min(100, round(100 * used / limit)) if limit else 0
-
-
 def _counted(count: int, name: str) -> str:
     return f"{count} {name}{'' if count == 1 else 's'}"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from agents.web.words import ago, duration, percent, signed, span
+from agents.web.words import ago, duration, signed, span
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
@@ -37,4 +37,3 @@ def test_how_long(seconds: float | None, said: str) -> None:
 def test_gains_have_a_sign_and_intervals_both_bounds() -> None:
     assert (signed(0.01), signed(-0.01), signed(None)) == ("+0.0100", "-0.0100", "-")
     assert (span((-1.0, 2.0)), span(None), span((None, 2.0))) == ("[-1.0000, +2.0000]", "", "")
-    assert (percent(3, 4), percent(9, 4), percent(3, None)) == (75, 100, 0)

@@ -86,29 +86,27 @@ function sentence() {
 }
 
 function graph() {
-  const here = shown.status === "running" || shown.status === "awaiting_approval" || shown.status === "stopped" ? shown.node : "";
+  const here = shown.node;
   for (const node of document.querySelectorAll("#graph .node")) {
     node.classList.toggle("on", node.dataset.node === here);
     node.classList.toggle("running", node.dataset.node === here && shown.status === "running");
   }
-  at("graph").setAttribute("aria-label", here ? `The graph of a session; at ${here}` : "The graph of a session; it has ended");
+  const ended = shown.status === "victory" || shown.status === "concluded";
+  at("graph").setAttribute("aria-label", `The graph of a session; ${ended ? "it ended with" : "at"} ${here}`);
   at("live").dataset.node = here;
 }
 
 function budget() {
   at("budget").replaceChildren(
-    ...shown.budget
-      .filter(({ used, limit }) => used || limit)
-      .map(({ name, used, limit }) => {
-        const row = element("div", undefined, "meter");
-        const bar = element("progress");
-        bar.setAttribute("aria-label", `${name} used`);
-        bar.max = limit ?? 1;
-        bar.value = limit ? Math.min(used, limit) : 0;
-        const number = (value) => (name === "hours" && value < 1 ? `${(60 * value).toFixed(1)} minutes` : value.toLocaleString("en", { maximumFractionDigits: 2 }));
-        row.append(element("span", name), bar, element("span", limit ? `${number(used)} of ${number(limit)}` : `${number(used)}, no limit`, "num"));
-        return row;
-      }),
+    ...shown.budget.map(({ name, used, limit, said }) => {
+      const row = element("div", undefined, "meter");
+      const bar = element("progress");
+      bar.setAttribute("aria-label", `${name} used`);
+      bar.max = limit ?? 1;
+      bar.value = limit ? Math.min(used, limit) : 0;
+      row.append(element("span", name), bar, element("span", limit ? said : `${said}, no limit`, "num"));
+      return row;
+    }),
   );
 }
 
