@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -78,12 +79,14 @@ def fork(opened: Opened, at: int, changes: Changes) -> Opened:
     """Make a new session that goes on from a step of this one, with a secret, branches and an account of its own.
 
     Raises:
-        SessionError: the session has no such step, or it ended there.
+        SessionError: the session has no such step, or it ended there, or its commits are on another machine.
     """
     node, following, values = _step(opened, at)
     if not following:
         raise SessionError(f"Nothing comes after step {at} of session {opened.session.id}: it ended there.")
     old = opened.session
+    patches = [version["patch"] for version in values.get("versions", []) if version["patch"]]
+    _check_commits(opened, [old.base, *(patch["commit"] for patch in patches)])
     idea = Idea(text=changes.idea, name=slug(changes.idea)) if changes.idea else old.idea
     session = old.model_copy(
         update={
@@ -108,6 +111,14 @@ def fork(opened: Opened, at: int, changes: Changes) -> Opened:
     write_sealed(made.folder / "session.json", session.model_dump(mode="json"))
     _train_alike(opened, made)
     return made
+
+
+def _check_commits(opened: Opened, commits: Sequence[str]) -> None:
+    if missing := next((commit for commit in commits if not opened.home.workspace.has(commit)), None):
+        raise SessionError(
+            f"Commit {missing[:12]} of session {opened.session.id} is not in {opened.home.target}: the session comes "
+            "from elsewhere. Here it can be looked at and replayed; it is forked where its branches are."
+        )
 
 
 def _train_alike(opened: Opened, made: Opened) -> None:

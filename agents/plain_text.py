@@ -30,6 +30,13 @@ def plain(line: str, most: int = LINE_CHARACTERS) -> str:
     return f"{shown} … ({len(line) - most} more characters)" if len(line) > most else shown
 
 
+def visible(text: str) -> str:
+    """Return a whole text whose controls, reordering marks and unseen characters are escapes; its line feeds stay."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "\n".join("".join(map(_shown, line)) for line in text.split("\n"))
+
+
 def plain_lines(text: str, most: int = LINE_CHARACTERS) -> str:
     """Return a text line by line as `plain` shows each; only a line feed ends a line.
 

@@ -382,7 +382,9 @@ def load_target(root: Path) -> Target:
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise TargetError(f"{root} has no {FILE}: Circle needs one to know how the repository trains.") from None
+        raise TargetError(
+            f"{root} has no {FILE}: Circle needs one to know how the repository trains, and circle init writes it."
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise TargetError(f"{file} cannot be read: {error}.") from error
     return parse_target(text, str(file))

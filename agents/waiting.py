@@ -35,19 +35,21 @@ def check_waiting(opened: Opened, sha256: str, decision: Decision = "approved", 
         raise SessionError(f"Session {opened.session.id} does not wait for an approval: it is {opened.status()}.")
     (newest, patch), name = newest_patch(opened), opened.session.id
     if version not in (None, newest.n):
-        raise SessionError(f"Version {newest.n} waits now, not {version}: look at it with circle diff {name}.")
+        raise SessionError(
+            f"Version {newest.n} waits now, not {version}: look at it again, with circle diff {name} or on its page."
+        )
     if sha256.lower() != patch.diff_sha256:
         raise SessionError(
-            f"The diff that waits has the SHA-256 {patch.diff_sha256}, not {sha256}: look at it again with "
-            f"circle diff {name}."
+            f"The diff that waits has the SHA-256 {patch.diff_sha256}, not {sha256}: look at it again, "
+            f"with circle diff {name} or on its page."
         )
     if decision == "rejected":
         return
     text = _unmoved(opened)
     if decision == "approved" and left_out(text) and not saw(opened, patch.diff_sha256):
         raise SessionError(
-            f"The diff is too long to be shown whole ({left_out(text)}): circle diff {name} --raw prints every byte, "
-            "and after that it can be approved."
+            f"The diff is too long to be shown whole ({left_out(text)}): circle diff {name} --raw and the link on "
+            "its page give every byte, and after that it can be approved."
         )
 
 

@@ -196,6 +196,11 @@ class GitWorkspace:
                 return None
             return _bytes(repo, "cat-file", "blob", f"{commit}:{path}").decode(errors="replace")
 
+    def has(self, commit: str) -> bool:
+        """Whether a commit is in the repository."""
+        with self._repo() as repo:
+            return bool(repo.git.rev_parse("--verify", "--quiet", f"{commit}^{{commit}}", with_exceptions=False))
+
     def tip(self, branch: str) -> str:
         """Return the commit that a branch points to, "" if there is no such branch."""
         with self._repo() as repo:

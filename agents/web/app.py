@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import FrameType
 
@@ -37,9 +37,10 @@ def application(pages: Pages, acts: Acts, keys: Keys) -> ASGIApp:
     routes = [
         Route("/", pages.sessions),
         Route("/log", pages.idea_log),
+        Route("/log.{kind:str}", pages.idea_log_file),
         Route("/campaigns/{id}", pages.campaign),
-        Route("/campaigns/{id}/report.md", pages.campaign_file),
-        Route("/campaigns/{id}/effects.svg", pages.campaign_figure),
+        Route("/campaigns/{id}/report.{kind:str}", pages.campaign_file),
+        Route("/campaigns/{id}/figures/{name}.svg", pages.campaign_figure),
         Route(one, pages.session),
         Route(f"{one}/events", partial(_stream, home, launcher)),
         Route(f"{one}/view", pages.view),
@@ -82,20 +83,23 @@ def serve(home: Home, listening: socket.socket, keys: Keys, opened: Callable[[],
         timeout_graceful_shutdown=_LAST_SECONDS,
         lifespan="off",
     )
-    _Server(config, launcher, keys, opened).run(sockets=[listening])
+    paths = [f"/?order={EVERY_ROW}", *(f"/sessions/{name}" for name in pages.shelf.names()[:1])]
+    _Server(config, launcher, keys, paths, opened).run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
     """Visits itself before anyone is let in; tells those who wait that the page is about to end, before it does."""
 
-    def __init__(self, config: uvicorn.Config, launcher: Launcher, keys: Keys, opened: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, launcher: Launcher, keys: Keys, paths: Sequence[str], opened: Callable[[], None]
+    ) -> None:
         super().__init__(config)
-        self._launcher, self._keys, self._opened = launcher, keys, opened
+        self._launcher, self._keys, self._paths, self._opened = launcher, keys, paths, opened
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to answer."""
         await super().startup(sockets)
-        await run_in_threadpool(_visit, self._keys)
+        await run_in_threadpool(_visit, self._keys, self._paths)
         self._opened()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -104,11 +108,12 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def _visit(keys: Keys) -> None:
-    """Ask for the list in an order that reads every row, so that whoever comes first waits for nothing to be loaded."""
+def _visit(keys: Keys, paths: Sequence[str]) -> None:
+    """Ask for some pages, so that whoever comes first waits for nothing to be loaded."""
     page = http.client.HTTPConnection("127.0.0.1", keys.port)
-    page.request("GET", f"/?order={EVERY_ROW}", headers={"Cookie": f"{keys.cookie_name}={keys.cookie}"})
-    page.getresponse().read()
+    for path in paths:
+        page.request("GET", path, headers={"Cookie": f"{keys.cookie_name}={keys.cookie}"})
+        page.getresponse().read()
     page.close()
 
 

@@ -59,6 +59,8 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
         if scope["type"] != "http":
             return
         send = _with_headers(send, self._headers)
@@ -93,8 +95,8 @@ class Door:
         if not self._keys.take(request.query_params["token"]):
             raise Refused(
                 HTTPStatus.FORBIDDEN,
-                "This address was good for one time, and has been used: go on in the browser that opened it, or end "
-                "circle serve and start it again for a new one.",
+                "This address opens nothing, or nothing any more: each is good for one time. Go on in the browser that "
+                "opened it, or end circle serve and start it again for a new one.",
             )
         answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
         answer.set_cookie(self._keys.cookie_name, self._keys.cookie, httponly=True, samesite="strict", path="/")

@@ -23,7 +23,7 @@ _SESSION = re.compile(r"^session (\S+)$", re.MULTILINE)
 _BOX, _COLUMNS = "│╭╮╰╯─ ", "1000"
 _WRONG = (1, 2)
 """The exit codes of an error and of a wrong usage."""
-_WORDLESS = "circle ended without a word."
+_WORDLESS = "circle ended without a word: has the disk room? The same command on a terminal may say more."
 LOG = "page.log"
 """Where a session's folder keeps what a command said that the page started."""
 
@@ -54,8 +54,7 @@ class Launcher:
         log = opened.folder / LOG
         process = self._start(["resume", name], log)
         threading.Thread(target=self._watch, args=(name, process, log), daemon=True).start()
-        while process.poll() is None and not opened.is_busy and not self.stopping.is_set():
-            time.sleep(_LOOK_SECONDS)
+        self._await(process, opened)
         if process.returncode in _WRONG:
             raise CircleError(_last(log))
 
@@ -69,6 +68,7 @@ class Launcher:
             if found := _SESSION.search(log.read_text(encoding="utf-8", errors="replace")):
                 kept = log.replace(self.home.folder / "sessions" / found[1] / LOG)
                 threading.Thread(target=self._watch, args=(found[1], process, kept), daemon=True).start()
+                self._await(process, self.home.find(found[1]))
                 return found[1]
             if ended:
                 told = excerpt("\n".join(_lines(log))) or _WORDLESS
@@ -87,6 +87,11 @@ class Launcher:
         said = log.read_text(encoding="utf-8", errors="replace")
         log.unlink()
         return said
+
+    def _await(self, process: subprocess.Popen[bytes], opened: Opened) -> None:
+        """Return once the process drives the session, or has ended."""
+        while process.poll() is None and not opened.is_busy and not self.stopping.is_set():
+            time.sleep(_LOOK_SECONDS)
 
     def _start(self, command: Sequence[str], log: Path, error: int = subprocess.STDOUT) -> subprocess.Popen[bytes]:
         name, *options = command

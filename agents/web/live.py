@@ -15,7 +15,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from agents.laboratory.watcher import orphans
-from agents.plain_text import plain
+from agents.plain_text import plain, visible
 from agents.records import Run
 from agents.session import Opened
 from agents.show import document
@@ -35,9 +35,11 @@ def view(opened: Opened, failed: str = "") -> dict[str, Any]:
     with opened.journal() as journal:
         steps = journal.bodies("step")
         runs = [Run.model_validate(body) for body in journal.bodies("run").values()]
+        elapsed = [float(seconds) for seconds in journal.bodies("elapsed").values()]
+    shown["spend"] = _spent(shown["spend"], runs, elapsed)
     last = next(reversed(steps.values()), None)
     newest = next((version for version in reversed(shown["versions"]) if version["commit"]), None)
-    told: dict[str, Any] = _finite(
+    told: dict[str, Any] = _shown(
         {
             "id": shown["id"],
             "status": shown["status"],
@@ -61,6 +63,12 @@ def view(opened: Opened, failed: str = "") -> dict[str, Any]:
     return told
 
 
+def _spent(by_the_checkpoint: dict[str, Any], runs: Sequence[Run], elapsed: Sequence[float]) -> dict[str, Any]:
+    """What was used up to the newest run: a checkpoint is as old as the node that is at work."""
+    seconds = max([by_the_checkpoint["wall_seconds"], *elapsed])
+    return by_the_checkpoint | {"runs": max(by_the_checkpoint["runs"], len(runs)), "wall_seconds": seconds}
+
+
 def _node(last: dict[str, Any] | None) -> str:
     """The node that a session is at, or ended with."""
     return _FIRST_NODE if last is None else ", ".join(last["next"]) or str(last["node"])
@@ -76,7 +84,7 @@ def stamp(opened: Opened) -> tuple[Any, ...]:
 def _newest_log(runs: Path) -> tuple[int, Path] | None:
     """When a log was last written to, and which; a run that ends meanwhile takes its log away."""
     logs = []
-    for file in runs.glob("*/log.txt"):
+    for file in runs.glob("*.log"):
         with suppress(FileNotFoundError):
             logs.append((file.stat().st_mtime_ns, file))
     return max(logs, default=None)
@@ -200,9 +208,12 @@ def _tail(runs: Path) -> list[str]:
     return [plain(line, 200) for line in text.splitlines()[-_TAIL_LINES:]]
 
 
-def _finite(value: Any) -> Any:
+def _shown(value: Any) -> Any:
+    """A value without numbers that are none, and without characters that act."""
     if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
+        return {name: _shown(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
+        return [_shown(part) for part in value]
+    if isinstance(value, str):
+        return visible(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,7 +6,7 @@ The one exception is the whole text of a diff too long for its view: that a pers
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from agents.campaign.record import find_campaign
 from agents.diff_view import DiffView, view_of
 from agents.errors import CircleError, JournalDamaged, SessionError, TargetError
 from agents.family import family
+from agents.plain_text import visible
 from agents.session import CHECKPOINTS, Home, Opened
 from agents.settings import load_target
 from agents.show import has_ended
@@ -96,9 +98,9 @@ class Pages:
         """Give every byte of the newest diff, and remember that they were given."""
         opened = self._opened(request)
         found = _view(opened)
-        remember_seen(opened, found.sha256)
         name = f"{opened.session.id}-v{found.version.n}.diff"
-        return Response(found.diff, media_type="text/plain; charset=utf-8", headers=_attached(name))
+        given = BackgroundTask(remember_seen, opened, found.sha256) if request.method == "GET" else None
+        return Response(found.diff, media_type="text/plain; charset=utf-8", headers=_attached(name), background=given)
 
     def step(self, request: Request) -> Response:
         """Show one step: what it was asked, told and given, and the state that it left."""
@@ -113,58 +115,42 @@ class Pages:
     def report(self, request: Request) -> Response:
         """Show the paper with its figures."""
         opened = self._opened(request)
-        name = opened.session.id
-        figures = documents.drawn(opened)
-        text = documents.paper(opened)
-        html = documents.rendered(text, {figure: f"/sessions/{name}/figures/{figure}.svg" for figure in figures})
-        return self._page("report.html", session=opened.session, title="Report", html=html, downloads=True)
+        document, place = documents.paper(opened), f"/sessions/{opened.session.id}"
+        html = documents.rendered(document.text, {name: f"{place}/figures/{name}.svg" for name in document.figures})
+        return self._page("report.html", session=opened.session, title="Report", html=html, place=f"{place}/report")
 
     def report_file(self, request: Request) -> Response:
-        """Give the paper as a file: Markdown as it is on record, or HTML with its figures in it."""
-        opened, kind = self._opened(request), request.path_params["kind"]
-        if kind not in ("md", "html"):
-            raise SessionError(f"A report is had as md or html, not as {kind!r}.")
-        text, name = documents.paper(opened), f"{opened.session.idea.name}.{kind}"
-        if kind == "md":
-            return PlainTextResponse(text, headers=_attached(name))
-        html = documents.rendered(text, documents.embedded(opened))
-        page = self._environment.get_template("paper.html").render(session=opened.session, html=html)
-        return HTMLResponse(page, headers=_attached(name))
+        """Give the paper as a file."""
+        return self._file(documents.paper(self._opened(request)), request)
 
     def figure(self, request: Request) -> Response:
         """Draw a figure of the paper."""
-        figures, name = documents.drawn(self._opened(request)), request.path_params["name"]
-        if name not in figures:
-            raise SessionError(f"There is no figure {name!r}.")
-        headers = {"Content-Security-Policy": _FIGURE_POLICY}
-        return Response(figures[name](), media_type="image/svg+xml", headers=headers)
+        return _figure(documents.drawn(self._opened(request)), request)
 
     def idea_log(self, request: Request) -> Response:
         """Show the target's idea log."""
-        text = _text(self.home.target / documents.IDEA_LOG) or "# Idea log\n\nNothing was merged into it yet."
-        html = documents.rendered(text, {})
-        return self._page("report.html", session=None, title="Idea log", html=html, downloads=False)
+        html = documents.rendered(documents.idea_log(self.home.target).text, {})
+        return self._page("report.html", session=None, title="Idea log", html=html, place="/log")
+
+    def idea_log_file(self, request: Request) -> Response:
+        """Give the target's idea log as a file."""
+        return self._file(documents.idea_log(self.home.target), request)
 
     def campaign(self, request: Request) -> Response:
         """Show a campaign's sessions and its report."""
         opened = find_campaign(self.home, request.path_params["id"])
-        figures = {"effects": f"/campaigns/{opened.campaign.id}/effects.svg"}
-        text = _text(opened.folder / "report.md")
-        html = documents.rendered(text, figures) if text else ""
+        document, place = documents.morning_report(opened), f"/campaigns/{opened.campaign.id}"
+        html = documents.rendered(document.text, {name: f"{place}/figures/{name}.svg" for name in document.figures})
         rows = [row for row in map(self.shelf.row, self.shelf.names()) if row.campaign == opened.campaign.id]
-        return self._page("campaign.html", campaign=opened.campaign, rows=rows, html=html)
+        return self._page("campaign.html", campaign=opened.campaign, rows=rows, html=html, place=f"{place}/report")
 
     def campaign_file(self, request: Request) -> Response:
-        """Give a campaign's report as Markdown."""
-        opened = find_campaign(self.home, request.path_params["id"])
-        text = _text(opened.folder / "report.md")
-        return PlainTextResponse(text, headers=_attached(f"campaign-{opened.campaign.id}.md"))
+        """Give a campaign's report as a file."""
+        return self._file(documents.morning_report(find_campaign(self.home, request.path_params["id"])), request)
 
     def campaign_figure(self, request: Request) -> Response:
-        """Give the figure of a campaign's report."""
-        text = _text(find_campaign(self.home, request.path_params["id"]).folder / "effects.svg")
-        headers = {"Content-Security-Policy": _FIGURE_POLICY}
-        return Response(text, media_type="image/svg+xml", headers=headers)
+        """Give a figure of a campaign's report."""
+        return _figure(documents.morning_report(find_campaign(self.home, request.path_params["id"])).figures, request)
 
     def charts_library(self, request: Request) -> Response:
         """Give the charts' script, from the wheel that it comes in; its address has the wheel's version."""
@@ -215,6 +201,19 @@ class Pages:
             return ()
         return (target.preset, *(name for name in target.presets if name != target.preset))
 
+    def _file(self, document: documents.Document, request: Request) -> Response:
+        """A document to take away: its Markdown, that with its figures beside it, or HTML with them in it."""
+        kind = request.path_params["kind"]
+        headers = _attached(f"{document.name}.{kind}")
+        if kind == "md":
+            return PlainTextResponse(document.text, headers=headers)
+        if kind == "zip":
+            return Response(document.archive(), media_type="application/zip", headers=headers)
+        if kind == "html":
+            template = self._environment.get_template("paper.html")
+            return HTMLResponse(template.render(title=document.title, html=document.html()), headers=headers)
+        raise SessionError(f"A report is had as md, zip or html, not as {kind!r}.")
+
     def _page(self, template: str, status: HTTPStatus = HTTPStatus.OK, **values: Any) -> Response:
         return HTMLResponse(self._environment.get_template(template).render(values), status)
 
@@ -230,6 +229,7 @@ class Pages:
         environment = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
+            finalize=_finalized,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -272,14 +272,22 @@ def _view(opened: Opened) -> DiffView:
         return DiffView(opened.session.id, version, recorded.encode("latin-1"), waits=False)
 
 
+def _finalized(value: Any) -> Any:
+    """What a template puts into a page: of text that may be anyone's nothing acts or hides."""
+    return visible(value) if type(value) is str else value
+
+
 def _graph() -> Any:
     from agents.web.picture import picture
 
     return picture()
 
 
-def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+def _figure(figures: Mapping[str, Callable[[], str]], request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in figures:
+        raise SessionError(f"There is no figure {name!r}.")
+    return Response(figures[name](), media_type="image/svg+xml", headers={"Content-Security-Policy": _FIGURE_POLICY})
 
 
 def _whole(text: str) -> int:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,11 +67,12 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Found:
-    """The rows of one page, and how many there are of each status."""
+    """The rows of one page, how many match and how many there are; a page beyond the last is the last."""
 
     rows: tuple[Row, ...]
     matching: int
     total: int
+    page: int
     pages: int
 
 
@@ -105,15 +106,17 @@ class Shelf:
 
     def find(self, wanted: Wanted) -> Found:
         """Return the page of rows that a person asked for; only that page is read where nothing else is needed."""
-        names, size = self.names(), self._page_rows
-        start = (wanted.page - 1) * size
-        if not wanted.words and not wanted.status and wanted.order == NEWEST_FIRST:
-            rows = tuple(map(self.row, names[start : start + size]))
-            return Found(rows, len(names), len(names), max(1, -(-len(names) // size)))
-        rows = tuple(sorted(filter(_matcher(wanted), map(self.row, names)), key=_order(wanted.order).key))
-        if wanted.order.startswith("-"):
-            rows = rows[::-1]
-        return Found(rows[start : start + size], len(rows), len(names), max(1, -(-len(rows) // size)))
+        names = self.names()
+        as_they_are = not wanted.words and not wanted.status and wanted.order == NEWEST_FIRST
+        found = names if as_they_are else self._ordered(names, wanted)
+        pages = max(1, -(-len(found) // self._page_rows))
+        page = min(wanted.page, pages)
+        shown = found[(page - 1) * self._page_rows : page * self._page_rows]
+        return Found(tuple(map(self.row, shown)), len(found), len(names), page, pages)
+
+    def _ordered(self, names: Sequence[str], wanted: Wanted) -> list[str]:
+        rows = sorted(filter(_matcher(wanted), map(self.row, names)), key=_order(wanted.order).key)
+        return [row.id for row in (reversed(rows) if wanted.order.startswith("-") else rows)]
 
     def campaigns(self) -> list[CampaignRow]:
         """Return the campaigns, newest first."""

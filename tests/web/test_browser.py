@@ -11,7 +11,7 @@ import pytest
 
 from agents.session import Home
 from agents.show import document
-from tests.commands import analysis, change, plan, review, revision
+from tests.commands import analysis, change, circle, plan, review, revision
 from tests.test_approval import CONSTANT, LOWER, constant, waiting
 from tests.web.test_pages import HOSTILE
 from tests.web.visitor import served
@@ -158,11 +158,48 @@ def test_the_server_goes_and_comes_back_and_the_session_knows_nothing_of_it(
     expect(page.locator("#notice")).to_contain_text("does not answer", timeout=SOON)
     port = int(re.findall(r":(\d+)/", address)[0])
     with served(plain, port) as again:
-        expect(page.locator("#notice")).to_contain_text("not followed any more", timeout=SOON)
-        page.goto(again)
-        _go(page, f"/sessions/{name}")
+        context.new_page().goto(again)
+        expect(page.locator("#notice")).to_be_hidden(timeout=SOON)
         expect(page.locator("#status")).to_have_text("waits for you")
+        page.get_by_role("link", name="Look at the diff that waits").click()
+        page.get_by_label("Words for the record").fill("It is back.")
+        page.get_by_role("button", name="Reject").click()
+        expect(page.locator("#told")).to_contain_text(re.compile("running|stopped"), timeout=SOON)
     context.close()
+
+
+def test_a_decision_made_elsewhere_takes_the_buttons_away(page: Page, plain: Path, script: Script) -> None:
+    name, sha = waiting(plain, script(LOWER, change(), review(), analysis(), revision(exhausted=True)))
+    _go(page, f"/sessions/{name}/diff")
+    expect(page.get_by_role("button", name="Approve")).to_be_enabled()
+    circle(plain, "reject", name, "--sha", sha, "--comment", "Another one.")
+    expect(page.locator("#notice")).to_contain_text("has changed meanwhile", timeout=SOON)
+    expect(page.get_by_role("button", name="Approve")).to_be_disabled()
+    page.get_by_role("button", name="Close").click()
+    expect(page.locator("#notice")).to_be_hidden()
+
+
+def test_on_a_phone_every_changed_line_and_the_running_node_can_be_seen(
+    page: Page, plain: Path, script: Script
+) -> None:
+    name, _ = waiting(plain, script(CONSTANT, change(constant(plain)), review()))
+    page.set_viewport_size({"width": 390, "height": 800})
+    _go(page, f"/sessions/{name}/diff")
+    for line in page.locator("td.added:not(.no), td.removed:not(.no)").all():
+        box = line.bounding_box()
+        assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 390
+    _go(page, f"/sessions/{name}")
+    expect(page.locator("#graph .on")).to_be_in_viewport(ratio=1)
+
+
+def test_the_scrubber_is_moved_by_keys(page: Page, plain: Path, script: Script) -> None:
+    name, _ = waiting(plain, script(LOWER, change(), review()))
+    _go(page, f"/sessions/{name}/steps/1")
+    page.locator("#scrubber").focus()
+    for _ in range(2):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_url("**/steps/3#scrubber")
+    expect(page.locator("#scrubber")).to_be_focused()
 
 
 def test_hostile_words_do_nothing_in_a_real_browser(page: Page, plain: Path, script: Script) -> None:

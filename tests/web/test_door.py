@@ -138,3 +138,10 @@ def test_the_page_answers_on_loopback_alone(visitor: Visitor) -> None:
     for address in addresses - {"127.0.0.1"}:
         with pytest.raises(OSError), socket.create_connection((address, visitor.port), timeout=5):
             pass
+
+
+@pytest.mark.parametrize("host", ["ours", "evil.example"])
+def test_a_websocket_finds_the_door_shut(visitor: Visitor, host: str) -> None:
+    asked = {"Host": _host(host, visitor), "Connection": "Upgrade", "Upgrade": "websocket"}
+    keys = {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+    assert visitor.send("GET", "/", asked | keys).status in (401, 403, 421)

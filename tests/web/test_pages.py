@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import io
 import re
 import signal
 import sqlite3
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -51,6 +53,7 @@ def test_the_list_says_how_each_session_stands_and_what_it_gained(visitor: Visit
     assert len(gains) == 4 and gains == sorted(gains, reverse=True)
     assert "No session matches" in visitor.get("/?words=nothing+of+the+kind").text
     assert "not ordered by" in visitor.get("/?order=luck").text
+    assert visitor.get("/?page=999").text.count('<td class="idea">') == 5
 
 
 def test_the_steps_say_what_was_asked_said_and_run(recorded: Path, visitor: Visitor) -> None:
@@ -145,11 +148,58 @@ def test_a_diff_too_long_for_the_view_is_approved_after_all_of_it_was_given(
 ) -> None:
     name, sha = waiting(plain, script(CONSTANT, change(long(plain)), review(), analysis()))
     form = {"decision": "approved", "sha256": sha, "version": 1}
-    assert "too long" in guest.post(f"/sessions/{name}/decide", form).json["error"]
+    assert sha not in re.sub("<input[^>]*>|data-now=[^>]*", "", guest.get(f"/sessions/{name}/diff").text)
+    assert guest.send("HEAD", f"/sessions/{name}/diff.raw", {"Cookie": guest.cookie}).status == 200
+    assert "too long" in guest.post(f"/sessions/{name}/decide", form).json["error"], "no byte was given"
     raw = guest.get(f"/sessions/{name}/diff.raw")
     assert raw.body == newest_diff(Home(plain).find(name))[0]
     assert guest.post(f"/sessions/{name}/decide", form).status == 200
     assert guest.until(name, "concluded")["versions"][0]["decision"] == "approved"
+
+
+def test_while_nodes_are_at_work_runs_are_counted_and_a_log_is_told(
+    plain: Path, script: Script, guest: Visitor
+) -> None:
+    researcher = script(LOWER, change(), review(), analysis(), revision(exhausted=True))
+    started = guest.post("/start", {"idea": "Rate", "researcher": researcher, "turbo": True}).json["session"]
+    views = list(guest.watch(started, "concluded"))
+    assert views[0]["status"] == "running", "it drives before the page that shows it is opened"
+    baseline = [view["spend"]["runs"] for view in views if view["node"] == "baseline"]
+    assert max(baseline) > 0, "each run counts when it ends, not with its node"
+    assert [view for view in views if view["tail"]], "what a run says is told while it runs"
+    used = {one["name"]: one["said"] for one in views[-1]["budget"]}
+    assert used["runs"] == str(views[-1]["spend"]["runs"]) and used["versions"] == "1 of 4" and "second" in used["time"]
+
+
+def test_nothing_in_a_plan_or_a_review_acts_or_hides(plain: Path, script: Script, guest: Visitor) -> None:
+    words = "\u202eevil\u202c z\u200bw \x1b[31m"
+    issue = {"severity": "WARNING", "file": "model.py", "line": 1, "issue": f"`{words}`", "fix": words}
+    name, _ = waiting(plain, script(plan(words, ("rate", 0.01, 0.003)), change(), review(issue)))
+    for path in ("", "/diff", "/steps/2", "/view"):
+        text = guest.get(f"/sessions/{name}{path}").text
+        assert not set(words) & set(text) - set(map(chr, range(32, 127))), path
+        assert "u200bw" in text, path
+
+
+def test_a_report_is_taken_away_with_its_figures(recorded: Path, visitor: Visitor) -> None:
+    won = next(one for one in Home(recorded).sessions() if one.status() == "victory")
+    base = f"/sessions/{won.session.id}/report"
+    with zipfile.ZipFile(io.BytesIO(visitor.get(f"{base}.zip").body)) as archive:
+        text = archive.read(f"{won.session.idea.name}.md").decode()
+        places = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
+        assert places and set(places) < set(archive.namelist())
+        assert all(archive.read(place).startswith(b"<?xml") for place in places)
+    assert visitor.get(f"{base}.html").text.count("data:image/svg+xml;base64") == len(places)
+    assert text == visitor.get(f"{base}.md").text
+    assert visitor.get("/log.md").text.startswith("# Idea log") and visitor.get("/log.html").status == 200
+
+
+def test_a_session_from_elsewhere_is_not_forked_and_leaves_nothing(recorded: Path, visitor: Visitor) -> None:
+    before = Home(recorded).sessions()
+    refused = visitor.post(f"/sessions/{before[0].session.id}/fork", {"at": 2, "researcher": "catalogue"})
+    assert refused.status == 409 and "comes from elsewhere" in refused.json["error"]
+    assert [one.session.id for one in Home(recorded).sessions()] == [one.session.id for one in before]
+    assert 'class="badge unreadable"' not in visitor.get("/").text
 
 
 def test_a_fork_goes_on_from_a_step_and_the_old_session_stays(plain: Path, script: Script, guest: Visitor) -> None:
@@ -203,7 +253,6 @@ def test_no_hidden_number_is_on_any_page_before_the_end(plain: Path, script: Scr
     texts["replay --step"] = circle(plain, "replay", opened.session.id, "--step").stdout
     for path, text in texts.items():
         assert [secret for secret in secrets if f"{secret:.7f}"[:7] in text] == [], path
-    assert "are hidden until the end" in guest.get("/static/live.js").text
 
 
 def test_what_is_no_session_does_not_stand_in_the_lists_way(plain: Path, guest: Visitor) -> None:

@@ -85,16 +85,21 @@ class Visitor:
 
     def until(self, session: str, *statuses: str) -> dict[str, Any]:
         """Follow a session's events until it stands so; return the view that says it."""
+        return list(self.watch(session, *statuses))[-1]
+
+    def watch(self, session: str, *statuses: str) -> Iterator[dict[str, Any]]:
+        """Follow a session's events until it stands so; give each view."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=90)
         connection.request("GET", f"/sessions/{session}/events", headers={"Host": self.host, "Cookie": self.cookie})
-        events = connection.getresponse()
-        view: dict[str, Any] = {}
-        while view.get("status") not in statuses:
+        events, status = connection.getresponse(), ""
+        while status not in statuses:
             line = events.readline().decode()
-            assert line, f"{session} is {view.get('status')}, not {statuses}"
-            view = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else view
+            assert line, f"{session} is {status}, not {statuses}"
+            if line.startswith("data: "):
+                view: dict[str, Any] = json.loads(line.removeprefix("data: "))
+                status = str(view.get("status"))
+                yield view
         connection.close()
-        return view
 
 
 @contextmanager

@@ -2,10 +2,16 @@
 const word = document.querySelector('meta[name="circle-word"]').content;
 const notice = document.getElementById("notice");
 const at = (id) => document.getElementById(id);
+const SILENT =
+  "The page's server does not answer. Sessions go on without it; what is shown here may be old. Run circle serve again " +
+  "and open the address that it prints: then this page goes on, too.";
 
 function say(sentence) {
-  notice.textContent = sentence;
+  notice.hidden = !sentence;
+  notice.querySelector("p").textContent = sentence;
 }
+
+notice.querySelector("button").addEventListener("click", () => say(""));
 
 async function act(path, form) {
   const answer = await fetch(path, {
@@ -37,7 +43,7 @@ async function carryOut(place, button, form, after) {
   try {
     after(await act(place.dataset.act, form));
   } catch (error) {
-    say(error instanceof TypeError ? "The page's server does not answer: is circle serve still running?" : error.message);
+    say(error instanceof TypeError ? SILENT : error.message);
   } finally {
     buttons.forEach((one) => (one.disabled = false));
   }
@@ -72,20 +78,57 @@ for (const list of document.querySelectorAll("form[data-filter] select")) list.a
 
 const FRESH_SECONDS = 10;
 const fresh = document.querySelectorAll("[data-fresh]");
-if (fresh.length) setInterval(refresh, 1000 * FRESH_SECONDS);
+const now = document.querySelector("[data-now]");
+let silent = false;
+if (fresh.length || now) setInterval(refresh, 1000 * FRESH_SECONDS);
+setInterval(() => document.querySelectorAll("time[datetime]").forEach(tell), 1000 * FRESH_SECONDS);
 
 async function refresh() {
-  if (document.hidden || [...fresh].some((part) => part.contains(document.activeElement))) return;
+  if (document.hidden || !getSelection().isCollapsed) return;
   const answer = await fetch(location.href).catch(() => null);
-  if (!answer?.ok) return say(answer ? await answer.text() : "The page's server does not answer: what is shown here may be old.");
+  if (!answer?.ok) {
+    if (!silent) say(SILENT);
+    silent = true;
+    return;
+  }
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  for (const part of fresh) part.replaceChildren(...page.querySelector(`[data-fresh="${part.dataset.fresh}"]`).childNodes);
-  if (notice.textContent.startsWith("The page's server")) say("");
+  if (page.querySelector('meta[name="circle-word"]').content !== word) return location.reload();
+  if (silent) say("");
+  silent = false;
+  for (const part of fresh) renew(part, page.querySelector(`[data-fresh="${part.dataset.fresh}"]`));
+  if (now && now.dataset.now !== page.querySelector("[data-now]")?.dataset.now) outdated();
+}
+
+function renew(part, newer) {
+  if (!newer || part.innerHTML === newer.innerHTML) return;
+  const link = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  part.replaceChildren(...newer.childNodes);
+  if (link) part.querySelector(`a[href="${CSS.escape(link)}"]`)?.focus();
+}
+
+function outdated() {
+  document.querySelectorAll("#decision button").forEach((button) => (button.disabled = true));
+  say("What waits here has changed meanwhile: reload the page to see it.");
+}
+
+const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+const past = new Intl.RelativeTimeFormat("en", { numeric: "always" });
+
+function tell(time) {
+  const seconds = (Date.now() - Date.parse(time.dateTime)) / 1000;
+  const [name, size] = UNITS.find((unit) => seconds >= unit[1]) ?? [];
+  if (name) time.textContent = past.format(-Math.floor(seconds / size), name);
 }
 
 const scrubber = at("scrubber");
 scrubber?.addEventListener("input", () => (at("place").textContent = scrubber.value));
-scrubber?.addEventListener("change", () => location.assign(scrubber.dataset.base + scrubber.value));
+const PAUSE_MILLISECONDS = 300;
+let pause;
+scrubber?.addEventListener("change", () => {
+  clearTimeout(pause); // keys that are held, or pressed one after the other, are one way to go
+  pause = setTimeout(() => location.assign(`${scrubber.dataset.base}${scrubber.value}#scrubber`), PAUSE_MILLISECONDS);
+});
+if (location.hash === "#scrubber") scrubber?.focus();
 
 let hunk = -1;
 function move(by) {
@@ -118,5 +161,5 @@ document.addEventListener("keydown", (event) => {
 const live = at("live");
 if (live) {
   const { follow } = await import("./live.js");
-  follow(live, say);
+  follow(live, say, SILENT);
 }
