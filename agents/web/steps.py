@@ -12,9 +12,10 @@ from functools import reduce
 from typing import Any
 
 from agents.errors import SessionError
-from agents.leaves import Leaves, changed
+from agents.leaves import Leaves, changed, changes, leaves
 from agents.records import Run
-from agents.session import Opened
+from agents.sealed import read_sealed
+from agents.session import FORK, Opened
 from agents.show import open_leaves
 from agents.web.sides import Line, side_by_side
 
@@ -67,12 +68,14 @@ class Steps:
             self._entries = list(journal.entries())
             self._noted = journal.bodies("step")
         self._own = {key: body for key, body in self._noted.items() if int(key) > opened.session.step}
+        self._begun = leaves(read_sealed(opened.folder / FORK)["values"]) if opened.session.parent else {}
+        self._changes = self._changed()
 
     @property
     def marks(self) -> tuple[Mark, ...]:
         """All steps, oldest first."""
         return tuple(
-            Mark(int(key), body["node"], body["version"], _failure(body["changes"]["new"]))
+            Mark(int(key), body["node"], body["version"], _failure(self._changes[int(key)]["new"]))
             for key, body in self._own.items()
         )
 
@@ -85,9 +88,8 @@ class Steps:
         body = self._own.get(str(number))
         if body is None:
             raise SessionError(f"Session {self._opened.session.id} has no step {number} on record.")
-        before = [then["changes"] for key, then in self._noted.items() if int(key) <= number]
-        state: Leaves = reduce(changed, before, {})
-        new = body["changes"]["new"]
+        state, new = self._state(number), self._changes[number]["new"]
+        failure = _failure(new)
         if not ended:
             state, new = open_leaves(state), open_leaves(new)
         given = self._given(number)
@@ -102,8 +104,20 @@ class Steps:
             others=tuple((kind, _words(other)) for kind, other in given if kind not in ("run", "reply", *_UNTOLD)),
             new={path: leaf for path, leaf in new.items() if leaf not in _WORDLESS},
             state=state,
-            failure=_failure(body["changes"]["new"]),
+            failure=failure,
         )
+
+    def _changed(self) -> dict[int, dict[str, Any]]:
+        """What each step changed; the first that a fork has on record is there with all that was before the fork."""
+        found = {int(key): body["changes"] for key, body in self._noted.items()}
+        if self._begun and found:
+            first = next(iter(found))
+            found[first] = changes(self._begun, found[first]["new"])
+        return found
+
+    def _state(self, number: int) -> Leaves:
+        """The state after a step."""
+        return reduce(changed, (by for step, by in self._changes.items() if step <= number), self._begun)
 
     def _given(self, number: int) -> list[tuple[str, Any]]:
         """The entries that were written between the step before and this one."""
