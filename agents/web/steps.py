@@ -2,25 +2,32 @@
 
 The entries between two steps' own are what the later one was given. Nothing is asked, trained or committed, and
 today's graph is not run: that is `circle replay`, which the page starts where a person wants the comparison.
+Git gives what the journal need not hold, a diff that no model was shown, and the files that a diff lies in.
 """
 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
-from agents.errors import SessionError
+from pydantic import TypeAdapter, ValidationError
+
+from agents.errors import SessionError, TargetError
 from agents.leaves import Leaves, changed, changes, leaves
-from agents.records import Run
+from agents.records import Commit, Run
 from agents.sealed import read_sealed
 from agents.session import FORK, Opened
 from agents.show import open_leaves
-from agents.web.sides import Line, side_by_side
+from agents.unseen import left_out
+from agents.web.sides import Line, side_by_side, whole_files
 
 _WORDLESS: tuple[Any, ...] = (None, "", [], {})
 _UNTOLD = ("usage", "elapsed", "target", "key", "file", "diff", "inspection", "floor kept", "excerpt", "checkpoint")
+_OF_A_DIFF = ("reviewer", "approval", "regression")
+_COMMITS: TypeAdapter[str] = TypeAdapter(Commit)
 
 
 @dataclass(frozen=True)
@@ -34,13 +41,22 @@ class Exchange:
 
 
 @dataclass(frozen=True)
+class Diff:
+    """The diff that a step was about, and what of it is not in the view."""
+
+    lines: tuple[Line, ...]
+    left_out: str
+
+
+@dataclass(frozen=True)
 class Told:
-    """A step: its place, what it was given, what it changed, and the state that it left."""
+    """A step: its place, what it was about and was given, what it changed, and the state that it left."""
 
     number: int
     node: str
     version: int
     following: str
+    diff: Diff | None
     exchanges: tuple[Exchange, ...]
     runs: tuple[Run, ...]
     others: tuple[tuple[str, str], ...]
@@ -99,6 +115,7 @@ class Steps:
             node=body["node"],
             version=body["version"],
             following=", ".join(body["next"]) or "the end",
+            diff=self._diff(number) if body["node"] in _OF_A_DIFF else None,
             exchanges=tuple(_exchange(reply) for kind, reply in given if kind == "reply"),
             runs=tuple(run if ended else run.model_copy(update={"hidden": None}) for run in runs),
             others=tuple((kind, _words(other)) for kind, other in given if kind not in ("run", "reply", *_UNTOLD)),
@@ -116,8 +133,29 @@ class Steps:
         return found
 
     def _state(self, number: int) -> Leaves:
-        """The state after a step."""
+        """The state after a step; after the one before the first, what the session began with."""
         return reduce(changed, (by for step, by in self._changes.items() if step <= number), self._begun)
+
+    def _diff(self, number: int) -> Diff | None:
+        """The diff of the version that a step was about, as it stood when the step began."""
+        version = self._own[str(number)]["version"]
+        commit = _commit(self._state(number - 1).get(f"versions.{version - 1}.patch.commit"))
+        text = self._text(commit) if commit else None
+        if text is None:
+            return None
+        files = whole_files(text, self._opened.home.workspace, self._opened.session.base, commit)
+        return Diff(side_by_side(text, files), left_out(text))
+
+    def _text(self, commit: str) -> bytes | None:
+        """The bytes of a diff, by its commit; None where neither the journal nor git has them."""
+        base = self._opened.session.base
+        with self._opened.journal() as journal:
+            recorded = journal.find("diff", f"{base} {commit}")
+        if recorded is not None:
+            return str(recorded).encode("latin-1")
+        with suppress(TargetError):
+            return self._opened.home.workspace.diff(base, commit)
+        return None
 
     def _given(self, number: int) -> list[tuple[str, Any]]:
         """The entries that were written between the step before and this one."""
@@ -131,6 +169,14 @@ class Steps:
             else:
                 found.clear()
         return found
+
+
+def _commit(leaf: Any) -> str:
+    """The commit in a leaf; "" where it has none, as a journal of elsewhere may: git takes a dash for an option."""
+    try:
+        return _COMMITS.validate_python(leaf)
+    except ValidationError:
+        return ""
 
 
 def _exchange(body: dict[str, Any]) -> Exchange:
