@@ -1,4 +1,4 @@
-"""The steps of real sessions: a fork's own news, and the diff that each step was about."""
+"""The steps of real sessions: a fork's own news, the diff that each step was about, and what is long folded."""
 
 from __future__ import annotations
 
@@ -141,3 +141,13 @@ def test_the_recorded_sessions_show_each_diff_from_their_journals_alone(recorded
     for opened in Home(recorded).sessions():
         about = [told for told in _steps(recorded, opened.session.id) if told.node in ABOUT]
         assert len(about) >= 3 and all(told.diff for told in about)
+
+
+def test_news_of_more_than_forty_values_are_folded(recorded: Path, visitor: Visitor) -> None:
+    for opened in Home(recorded).sessions():
+        for told in _steps(recorded, opened.session.id)[:3]:
+            page = visitor.get(f"/sessions/{opened.session.id}/steps/{told.number}").text
+            news = page.partition("<h3>New in the state</h3>")[2].lstrip()
+            folded = f"<details><summary>{len(told.new)} values</summary>"
+            assert news.startswith(folded if len(told.new) > 40 else '<dl class="state">'), told.number
+        assert len(_steps(recorded, opened.session.id)[0].new) > 40
