@@ -32,7 +32,7 @@ from agents.web import documents
 from agents.web.launch import Launcher
 from agents.web.live import view
 from agents.web.shelf import NEWEST_FIRST, ORDERS, STATUSES, Shelf, Wanted
-from agents.web.sides import side_by_side
+from agents.web.sides import side_by_side, whole_files
 from agents.web.steps import Steps
 from agents.web.words import ago, duration, number, signed, span, status_words
 
@@ -91,7 +91,9 @@ class Pages:
         """Show the newest diff side by side, with what a decision on it rests on."""
         opened = self._opened(request)
         found = _view(opened)
-        lines = side_by_side(found.diff)
+        assert found.version.patch is not None
+        files = whole_files(found.diff, self.home.workspace, opened.session.base, found.version.patch.commit)
+        lines = side_by_side(found.diff, files)
         return self._page("diff.html", session=opened.session, view=found, lines=lines, left_out=found.left_out)
 
     def raw_diff(self, request: Request) -> Response:

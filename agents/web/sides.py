@@ -1,25 +1,39 @@
 """A diff as two columns for the eye: old and new line beside each other, syntax and changed words marked.
 
 Every character is there, and shown as text: what acts or hides is an escape, what looks like another is marked.
+A line's syntax is seen in its whole file where that is known, for a string may have begun long before; else alone.
 """
 
 from __future__ import annotations
 
 import difflib
+import io
 import re
-from collections.abc import Iterator, Sequence
+import tokenize
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import zip_longest
+from itertools import accumulate, zip_longest
 from typing import Literal
 
+from agents.errors import TargetError
 from agents.plain_text import LINE_CHARACTERS, foreign, plain
 from agents.unseen import MOST_LINES, lines_of
+from agents.workspace import GitWorkspace
 
+Files = tuple[tuple[str, str], ...]
+"""The text of whole files, each with the header that names it in a diff: with `--- a/x.py` it is the old side's."""
+
+_OLD, _NEW = "--- ", "+++ "
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _WORDS = re.compile(r"\w+|\s+|.")
 _LIKE, _MOST_COMPARED = 0.3, 4_000
 """Lines less alike than this, or with more pairs of words, are another line each, and no words of them are marked."""
+_LARGEST = 300_000
+"""Characters of a file; a larger one has no syntax colours."""
+_INERT = ("STRING", "FSTRING_START", "FSTRING_MIDDLE", "FSTRING_END", "COMMENT")
 
 
 @dataclass(frozen=True)
@@ -49,25 +63,87 @@ class Line:
     right: Side | None = None
     kind: Literal["file", "hunk", "line"] = "line"
 
+    @property
+    def change(self) -> Literal["same", "added", "removed", "changed"]:
+        """What became of the line: `changed` is one that another took the place of."""
+        if self.left and self.right:
+            return "same" if self.left.change == "same" else "changed"
+        if self.left:
+            return "removed"
+        return "added" if self.right else "same"
+
+
+@dataclass(frozen=True)
+class _Hunk:
+    """Lines of a diff under their header, and the numbers of the first of them in both files."""
+
+    header: str
+    lines: Sequence[str]
+    old: int
+    new: int
+
+
+@dataclass(frozen=True)
+class _Syntax:
+    """How the lines of one side of a file are coloured; `lines` are those of the whole file, if it is known."""
+
+    python: bool = False
+    lines: Sequence[tuple[str, Sequence[str]]] = ()
+
+    def styles(self, number: int, line: str) -> Sequence[str]:
+        """Return the class of each character of a line."""
+        if not self.python:
+            return [""] * len(line)
+        known, styles = self.lines[number - 1] if 0 < number <= len(self.lines) else (None, ())
+        return styles if known == line else _lexed(line)
+
+
+def whole_files(diff: bytes, workspace: GitWorkspace, base: str, commit: str) -> Files:
+    """Return the Python files of a diff between two commits, as far as git has them."""
+    found = []
+    for header in _parts(lines_of(diff)[:MOST_LINES]):
+        if isinstance(header, str) and header.startswith((_OLD, _NEW)) and _is_python(header):
+            with suppress(TargetError):
+                found.append((header, _read(workspace, base if header.startswith(_OLD) else commit, _path(header))))
+    return tuple(found)
+
+
+@lru_cache(maxsize=64)
+def _read(workspace: GitWorkspace, commit: str, path: str) -> str:
+    return workspace.read(commit, path) or ""
+
 
 @lru_cache(maxsize=32)
-def side_by_side(diff: bytes) -> tuple[Line, ...]:
+def side_by_side(diff: bytes, files: Files = ()) -> tuple[Line, ...]:
     """Return the lines of a unified diff, as many as a view shows."""
-    return tuple(_lines(lines_of(diff)[:MOST_LINES]))
+    return tuple(_lines(lines_of(diff)[:MOST_LINES], dict(files)))
 
 
-def _lines(lines: Sequence[str]) -> Iterator[Line]:
-    """Count each hunk's lines, so that none of them passes for a header."""
+def _lines(lines: Sequence[str], texts: Mapping[str, str]) -> Iterator[Line]:
+    left = right = _Syntax()
+    for part in _parts(lines):
+        if isinstance(part, _Hunk):
+            yield Line(header=plain(part.header), kind="hunk")
+            yield from _rows(part, left, right)
+            continue
+        yield Line(header=plain(part), kind="file")
+        if part.startswith(_OLD):
+            left = _syntax(part, texts)
+        elif part.startswith(_NEW):
+            right = _syntax(part, texts)
+
+
+def _parts(lines: Sequence[str]) -> Iterator[str | _Hunk]:
+    """The headers and hunks of a diff; a hunk's lines are counted, so that none of them passes for a header."""
     place = 0
     while place < len(lines):
         hunk = _HUNK.match(lines[place])
         if hunk is None:
-            yield Line(header=plain(lines[place]), kind="file")
+            yield lines[place]
             place += 1
             continue
-        yield Line(header=plain(lines[place]), kind="hunk")
         end = _end(lines, place + 1, int(hunk[2] or 1), int(hunk[4] or 1))
-        yield from _hunk(lines[place + 1 : end], int(hunk[1]), int(hunk[3]))
+        yield _Hunk(lines[place], lines[place + 1 : end], int(hunk[1]), int(hunk[3]))
         place = end
 
 
@@ -79,33 +155,37 @@ def _end(lines: Sequence[str], place: int, old: int, new: int) -> int:
     return place
 
 
-def _hunk(lines: Sequence[str], old: int, new: int) -> Iterator[Line]:
+def _rows(hunk: _Hunk, left: _Syntax, right: _Syntax) -> Iterator[Line]:
     removed: list[str] = []
     added: list[str] = []
-    for line in lines:
+    old, new = hunk.old, hunk.new
+    for line in hunk.lines:
         if line.startswith("-"):
             removed.append(line[1:])
         elif line.startswith("+"):
             added.append(line[1:])
         else:
-            yield from _changed(removed, added, old, new)
+            yield from _replaced(removed, added, old, new, left, right)
             old, new = old + len(removed), new + len(added)
             removed, added = [], []
             if line.startswith("\\"):
                 yield Line(header=plain(line), kind="hunk")
             else:
-                yield Line(left=_side(old, "same", line[1:]), right=_side(new, "same", line[1:]))
+                yield Line(left=_side(old, "same", line[1:], left), right=_side(new, "same", line[1:], right))
                 old, new = old + 1, new + 1
-    yield from _changed(removed, added, old, new)
+    yield from _replaced(removed, added, old, new, left, right)
 
 
-def _changed(removed: Sequence[str], added: Sequence[str], old: int, new: int) -> Iterator[Line]:
+def _replaced(
+    removed: Sequence[str], added: Sequence[str], old: int, new: int, left: _Syntax, right: _Syntax
+) -> Iterator[Line]:
     """Lines that took each other's place, beside each other."""
     for index, (before, after) in enumerate(zip_longest(removed, added)):
         gone, come = _marks(before, after)
-        left = None if before is None else _side(old + index, "removed", before, gone)
-        right = None if after is None else _side(new + index, "added", after, come)
-        yield Line(left=left, right=right)
+        yield Line(
+            left=None if before is None else _side(old + index, "removed", before, left, gone),
+            right=None if after is None else _side(new + index, "added", after, right, come),
+        )
 
 
 def _marks(before: str | None, after: str | None) -> tuple[set[int], set[int]]:
@@ -128,32 +208,88 @@ def _marks(before: str | None, after: str | None) -> tuple[set[int], set[int]]:
 
 
 def _side(
-    number: int, change: Literal["removed", "added", "same"], line: str, marked: set[int] | frozenset[int] = frozenset()
+    number: int,
+    change: Literal["removed", "added", "same"],
+    line: str,
+    syntax: _Syntax,
+    marked: AbstractSet[int] = frozenset(),
 ) -> Side:
     if len(line) > LINE_CHARACTERS:  # its end is not in the view, and says so
         return Side(number, change, (Piece(plain(line), ""),), foreign(line))
-    return Side(number, change, tuple(_pieces(line, marked)), foreign(line))
+    return Side(number, change, tuple(_pieces(line, syntax.styles(number, line), marked)), foreign(line))
 
 
-def _pieces(line: str, marked: set[int] | frozenset[int]) -> Iterator[Piece]:
-    """Cut a line where its syntax or its marks change."""
+def _pieces(line: str, styles: Sequence[str], marked: AbstractSet[int]) -> Iterator[Piece]:
+    """Cut a line where its syntax or its marks change, and at what hides or acts."""
+    if plain(line) != line:
+        styles = ["acts" if plain(c) != c else style for c, style in zip(line, styles, strict=True)]
     start = 0
-    styles = list(_styles(line))
     for place in range(1, len(line) + 1):
         if place == len(line) or styles[place] != styles[start] or (place in marked) != (start in marked):
             yield Piece(plain(line[start:place]), f"{styles[start]} word" if start in marked else styles[start])
             start = place
 
 
-def _styles(line: str) -> Iterator[str]:
-    """The class of each character: how it is coloured as Python, and whether it hides or acts."""
+def _syntax(header: str, texts: Mapping[str, str]) -> _Syntax:
+    text = texts.get(header, "")
+    return _Syntax(True, _whole(text)) if _is_python(header) and len(text) <= _LARGEST else _Syntax()
+
+
+def _is_python(header: str) -> bool:
+    return len(header) <= LINE_CHARACTERS and _path(header).endswith(".py")
+
+
+def _path(header: str) -> str:
+    """The path in a header; git puts one with odd characters into quotes, and each of their bytes into digits."""
+    name = header[len(_OLD) :].partition("\t")[0]
+    if name.startswith('"'):
+        letters = name[1:-1].encode("ascii", "replace").decode("unicode_escape", "replace")
+        name = letters.encode("latin-1", "replace").decode(errors="surrogateescape")
+    return name.replace("\0", "").removeprefix("a/" if header.startswith(_OLD) else "b/")
+
+
+def _whole(text: str) -> Sequence[tuple[str, Sequence[str]]]:
+    """The lines of a file, each with the classes of its characters; that a line ends as on Windows means nothing.
+
+    What the colours call a string or a comment, and Python itself does not, has none: it is run.
+    """
+    lines = text.split("\n")
+    bare = [line.removesuffix("\r") for line in lines]
+    joined = "\n".join(bare)
+    inert = _inert(joined)
+    styles = [
+        style if is_inert or style[:1] not in ("s", "c") else ""
+        for style, is_inert in zip(_lexed(joined), inert, strict=True)
+    ]
+    place, found = 0, []
+    for line, shown in zip(lines, bare, strict=True):
+        found.append((line, styles[place : place + len(shown)] + [""] * (len(line) - len(shown))))
+        place += len(shown) + 1
+    return found
+
+
+def _inert(text: str) -> bytearray:
+    """Which characters of a file are not run, for Python's own tokenizer; none where it cannot read on."""
+    text = text.replace("\r", "\n")
+    starts = list(accumulate((len(line) + 1 for line in text.split("\n")), initial=0))
+    found = bytearray(len(text))
+    with suppress(tokenize.TokenError, SyntaxError):
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if tokenize.tok_name[token.type] in _INERT:
+                first, end = (starts[row - 1] + column for row, column in (token.start, token.end))
+                found[first:end] = b"\1" * (end - first)
+    return found
+
+
+def _lexed(text: str) -> list[str]:
+    """The class by which each character is coloured as Python, to which a lone carriage return ends a line, too."""
     from pygments.lexers.python import PythonLexer
     from pygments.token import STANDARD_TYPES
 
-    place = 0
-    for start, token, text in PythonLexer(stripnl=False, ensurenl=False).get_tokens_unprocessed(line):
+    styles: list[str] = []
+    lexer = PythonLexer(stripnl=False, ensurenl=False)
+    for start, token, part in lexer.get_tokens_unprocessed(text.replace("\r", "\n")):
         while token not in STANDARD_TYPES:
             token = token.parent
-        yield from (["acts" if plain(c) != c else STANDARD_TYPES[token] for c in text] if start == place else [])
-        place = start + len(text)
-    yield from [""] * (len(line) - place)
+        styles += [""] * (start - len(styles)) + [STANDARD_TYPES[token]] * len(part)
+    return styles + [""] * (len(text) - len(styles))
