@@ -7,20 +7,19 @@ A line's syntax is seen in its whole file where that is known, for a string may 
 from __future__ import annotations
 
 import difflib
-import io
 import re
-import tokenize
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate, zip_longest
+from itertools import zip_longest
 from typing import Literal
 
 from agents.errors import TargetError
 from agents.plain_text import LINE_CHARACTERS, foreign, plain
 from agents.unseen import MOST_LINES, lines_of
+from agents.web.syntax import Syntax, python
 from agents.workspace import GitWorkspace
 
 Files = tuple[tuple[str, str], ...]
@@ -31,9 +30,6 @@ _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _WORDS = re.compile(r"\w+|\s+|.")
 _LIKE, _MOST_COMPARED = 0.3, 4_000
 """Lines less alike than this, or with more pairs of words, are another line each, and no words of them are marked."""
-_LARGEST = 300_000
-"""Characters of a file; a larger one has no syntax colours."""
-_INERT = ("STRING", "FSTRING_START", "FSTRING_MIDDLE", "FSTRING_END", "COMMENT")
 
 
 @dataclass(frozen=True)
@@ -83,21 +79,6 @@ class _Hunk:
     new: int
 
 
-@dataclass(frozen=True)
-class _Syntax:
-    """How the lines of one side of a file are coloured; `lines` are those of the whole file, if it is known."""
-
-    python: bool = False
-    lines: Sequence[tuple[str, Sequence[str]]] = ()
-
-    def styles(self, number: int, line: str) -> Sequence[str]:
-        """Return the class of each character of a line."""
-        if not self.python:
-            return [""] * len(line)
-        known, styles = self.lines[number - 1] if 0 < number <= len(self.lines) else (None, ())
-        return styles if known == line else _lexed(line)
-
-
 def whole_files(diff: bytes, workspace: GitWorkspace, base: str, commit: str) -> Files:
     """Return the Python files of a diff between two commits, as far as git has them."""
     found = []
@@ -120,7 +101,7 @@ def side_by_side(diff: bytes, files: Files = ()) -> tuple[Line, ...]:
 
 
 def _lines(lines: Sequence[str], texts: Mapping[str, str]) -> Iterator[Line]:
-    left = right = _Syntax()
+    left = right = Syntax()
     for part in _parts(lines):
         if isinstance(part, _Hunk):
             yield Line(header=plain(part.header), kind="hunk")
@@ -155,7 +136,7 @@ def _end(lines: Sequence[str], place: int, old: int, new: int) -> int:
     return place
 
 
-def _rows(hunk: _Hunk, left: _Syntax, right: _Syntax) -> Iterator[Line]:
+def _rows(hunk: _Hunk, left: Syntax, right: Syntax) -> Iterator[Line]:
     removed: list[str] = []
     added: list[str] = []
     old, new = hunk.old, hunk.new
@@ -177,7 +158,7 @@ def _rows(hunk: _Hunk, left: _Syntax, right: _Syntax) -> Iterator[Line]:
 
 
 def _replaced(
-    removed: Sequence[str], added: Sequence[str], old: int, new: int, left: _Syntax, right: _Syntax
+    removed: Sequence[str], added: Sequence[str], old: int, new: int, left: Syntax, right: Syntax
 ) -> Iterator[Line]:
     """Lines that took each other's place, beside each other."""
     for index, (before, after) in enumerate(zip_longest(removed, added)):
@@ -211,7 +192,7 @@ def _side(
     number: int,
     change: Literal["removed", "added", "same"],
     line: str,
-    syntax: _Syntax,
+    syntax: Syntax,
     marked: AbstractSet[int] = frozenset(),
 ) -> Side:
     if len(line) > LINE_CHARACTERS:  # its end is not in the view, and says so
@@ -230,9 +211,8 @@ def _pieces(line: str, styles: Sequence[str], marked: AbstractSet[int]) -> Itera
             start = place
 
 
-def _syntax(header: str, texts: Mapping[str, str]) -> _Syntax:
-    text = texts.get(header, "")
-    return _Syntax(True, _whole(text)) if _is_python(header) and len(text) <= _LARGEST else _Syntax()
+def _syntax(header: str, texts: Mapping[str, str]) -> Syntax:
+    return python(texts.get(header, "")) if _is_python(header) else Syntax()
 
 
 def _is_python(header: str) -> bool:
@@ -246,50 +226,3 @@ def _path(header: str) -> str:
         letters = name[1:-1].encode("ascii", "replace").decode("unicode_escape", "replace")
         name = letters.encode("latin-1", "replace").decode(errors="surrogateescape")
     return name.replace("\0", "").removeprefix("a/" if header.startswith(_OLD) else "b/")
-
-
-def _whole(text: str) -> Sequence[tuple[str, Sequence[str]]]:
-    """The lines of a file, each with the classes of its characters; that a line ends as on Windows means nothing.
-
-    What the colours call a string or a comment, and Python itself does not, has none: it is run.
-    """
-    lines = text.split("\n")
-    bare = [line.removesuffix("\r") for line in lines]
-    joined = "\n".join(bare)
-    inert = _inert(joined)
-    styles = [
-        style if is_inert or style[:1] not in ("s", "c") else ""
-        for style, is_inert in zip(_lexed(joined), inert, strict=True)
-    ]
-    place, found = 0, []
-    for line, shown in zip(lines, bare, strict=True):
-        found.append((line, styles[place : place + len(shown)] + [""] * (len(line) - len(shown))))
-        place += len(shown) + 1
-    return found
-
-
-def _inert(text: str) -> bytearray:
-    """Which characters of a file are not run, for Python's own tokenizer; none where it cannot read on."""
-    text = text.replace("\r", "\n")
-    starts = list(accumulate((len(line) + 1 for line in text.split("\n")), initial=0))
-    found = bytearray(len(text))
-    with suppress(tokenize.TokenError, SyntaxError):
-        for token in tokenize.generate_tokens(io.StringIO(text).readline):
-            if tokenize.tok_name[token.type] in _INERT:
-                first, end = (starts[row - 1] + column for row, column in (token.start, token.end))
-                found[first:end] = b"\1" * (end - first)
-    return found
-
-
-def _lexed(text: str) -> list[str]:
-    """The class by which each character is coloured as Python, to which a lone carriage return ends a line, too."""
-    from pygments.lexers.python import PythonLexer
-    from pygments.token import STANDARD_TYPES
-
-    styles: list[str] = []
-    lexer = PythonLexer(stripnl=False, ensurenl=False)
-    for start, token, part in lexer.get_tokens_unprocessed(text.replace("\r", "\n")):
-        while token not in STANDARD_TYPES:
-            token = token.parent
-        styles += [""] * (start - len(styles)) + [STANDARD_TYPES[token]] * len(part)
-    return styles + [""] * (len(text) - len(styles))

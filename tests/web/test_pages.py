@@ -236,7 +236,8 @@ def test_a_stopped_session_goes_on_from_the_page(plain: Path, script: Script, gu
 
 def test_no_hidden_number_is_on_any_page_before_the_end(plain: Path, script: Script, guest: Visitor) -> None:
     researcher = script(CONSTANT, change(constant(plain)), review(), analysis())
-    killed = circle(plain, "start", "--turbo", "--researcher", researcher, "A", CIRCLE_CRASH_AT="reply effect #4")
+    command = ("start", "--turbo", "--secret", "5eed", "--researcher", researcher, "A")
+    killed = circle(plain, *command, CIRCLE_CRASH_AT="reply effect #4")
     opened = Home(plain).find(session_id(killed.stderr))
     base, state = f"/sessions/{opened.session.id}", opened.state()
     experiment = state["versions"][0]["experiment"]
