@@ -29,7 +29,7 @@ PAGES = {
     "by effect, every row read": "/?order=-effect",
     "by effect again": "/?order=-effect",
     "victories alone": "/?status=victory",
-    "the last page": "/?page=40",
+    "the last page": "/?page=50",
     "one sentence, to compare": "/nowhere",
 }
 

@@ -79,7 +79,7 @@ class Found:
 class Shelf:
     """The rows of a target; what was read is kept while the files are the same."""
 
-    def __init__(self, home: Home, page_rows: int = 25) -> None:
+    def __init__(self, home: Home, page_rows: int = 20) -> None:
         self._home, self._sessions, self._page_rows = home, home.folder / "sessions", page_rows
         self._known: dict[str, tuple[Stamp, Row]] = {}
         self._lock = threading.Lock()
