@@ -10,7 +10,7 @@ import typer
 from agents.errors import CircleError, Interrupted
 from agents.options import TargetOption, home
 
-_NEEDED = ("starlette", "uvicorn", "plotly", "markdown_it", "pygments")
+_NEEDED = ("httpx2", "starlette", "uvicorn", "plotly", "markdown_it", "pygments")
 
 
 def serve(

@@ -22,9 +22,14 @@ class Keys:
     cookie: str = field(default_factory=lambda: secrets.token_urlsafe(32))
 
     @property
+    def home(self) -> str:
+        """Where the page is."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
     def address(self) -> str:
         """The address to open, good for one time."""
-        return f"http://127.0.0.1:{self.port}/?token={self.token}"
+        return f"{self.home}/?token={self.token}"
 
     @property
     def cookie_name(self) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
+import asyncio
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import FrameType
 
+import httpx2
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -71,11 +72,12 @@ def application(pages: Pages, acts: Acts, keys: Keys) -> ASGIApp:
 
 
 def serve(home: Home, listening: socket.socket, keys: Keys, opened: Callable[[], None]) -> None:
-    """Call `opened` once the page answers; answer until a signal ends it, and with it what streams or waits."""
+    """Call `opened` once the page is ready; answer until a signal ends it, and with it what streams or waits."""
     launcher = Launcher(home)
     pages = Pages(home, Shelf(home), keys.word, launcher)
+    app = application(pages, Acts(home, launcher), keys)
     config = uvicorn.Config(
-        application(pages, Acts(home, launcher), keys),
+        app,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -83,24 +85,17 @@ def serve(home: Home, listening: socket.socket, keys: Keys, opened: Callable[[],
         timeout_graceful_shutdown=_LAST_SECONDS,
         lifespan="off",
     )
-    paths = [f"/?order={EVERY_ROW}", *(f"/sessions/{name}" for name in pages.shelf.names()[:1])]
-    _Server(config, launcher, keys, paths, opened).run(sockets=[listening])
+    asyncio.run(_visit(app, keys, pages.shelf.names()[:1]))
+    opened()
+    _Server(config, launcher).run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
-    """Visits itself before anyone is let in; tells those who wait that the page is about to end, before it does."""
+    """Tells those who wait that the page is about to end, before it waits for them."""
 
-    def __init__(
-        self, config: uvicorn.Config, launcher: Launcher, keys: Keys, paths: Sequence[str], opened: Callable[[], None]
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, launcher: Launcher) -> None:
         super().__init__(config)
-        self._launcher, self._keys, self._paths, self._opened = launcher, keys, paths, opened
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to answer."""
-        await super().startup(sockets)
-        await run_in_threadpool(_visit, self._keys, self._paths)
-        self._opened()
+        self._launcher = launcher
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take note of a signal."""
@@ -108,13 +103,13 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def _visit(keys: Keys, paths: Sequence[str]) -> None:
-    """Ask for some pages, so that whoever comes first waits for nothing to be loaded."""
-    page = http.client.HTTPConnection("127.0.0.1", keys.port)
-    for path in paths:
-        page.request("GET", path, headers={"Cookie": f"{keys.cookie_name}={keys.cookie}"})
-        page.getresponse().read()
-    page.close()
+async def _visit(app: ASGIApp, keys: Keys, sessions: Sequence[str]) -> None:
+    """Ask for a few pages from within, so that whoever comes first waits for nothing to be loaded or read."""
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+    cookies = {keys.cookie_name: keys.cookie}
+    async with httpx2.AsyncClient(transport=transport, base_url=keys.home, cookies=cookies) as guest:
+        for path in (f"/?order={EVERY_ROW}", *(f"/sessions/{name}" for name in sessions)):
+            await guest.get(path)
 
 
 async def _stream(home: Home, launcher: Launcher, request: Request) -> Response:

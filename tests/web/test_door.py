@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import socket
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -131,6 +135,22 @@ def test_the_token_is_good_for_one_time_and_the_cookie_is_kept_from_scripts(plai
         assert "httponly" in cookie and "samesite=strict" in cookie and path.partition("=")[2].lower() not in cookie
         again = visitor.send("GET", path, {})
         assert again.status == 403 and "good for one time" in again.text
+
+
+def test_who_knocks_before_the_address_is_printed_waits_for_it(plain: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "agents.cli", "serve", "--port", str(port)]
+    said = plain.parent / "said.txt"
+    with said.open("w") as file, subprocess.Popen(command, cwd=plain, stdout=file) as process:
+        answer = None
+        while answer is None and process.poll() is None:
+            with suppress(ConnectionRefusedError):
+                answer = Visitor(f"http://127.0.0.1:{port}/").send("GET", "/", {})
+        told = said.read_text()
+        process.send_signal(signal.SIGINT)
+    assert answer is not None and answer.status == 401
+    assert f"http://127.0.0.1:{port}/?token=" in told
 
 
 def test_the_page_answers_on_loopback_alone(visitor: Visitor) -> None:
