@@ -169,6 +169,8 @@ def test_ideas_are_screened_side_by_side(plain: Path) -> None:
     assert [session["status"] for session in sessions].count("stopped") == 3  # the first is held, for what comes next
     ended = circle(plain, "campaign", "--resume", name, "--json")
     assert ended.returncode == 0, ended.stderr
+    told = [line.partition(" ")[0] for line in ended.stderr.splitlines() if " V1 " in line]
+    assert len(set(told)) == 2, "what was stopped side by side goes on side by side"
     shown_ = json.loads(ended.stdout)
     assert [win["title"] for win in shown_["wins"]] == ["An intercept", "A higher rate"]
     for session in json.loads(circle(plain, "list", "--json").stdout):

@@ -67,14 +67,24 @@ class Night:
         if won := next((seat for seat in seats if seat.status == "victory"), None):
             self._stack(won, seats)
             return True
-        for seat in seats:
-            if seat.status == "stopped" and (seat.held is None or self.board.answer(seat)):
-                self._drive(seat, self.board.answer(seat))
-                return True
+        if begun := [seat for seat in seats if seat.status == "stopped" and self._may_go_on(seat)]:
+            self._take_up(begun)
+            return True
         if not self.board.confirmations_left:
             self.spent = "All confirmations of the night are used."
             return False
         return self._turn(seats, [seat for seat in seats if seat.held])
+
+    def _may_go_on(self, seat: Seat) -> bool:
+        return seat.held is None or self.board.answer(seat) is not None
+
+    def _take_up(self, begun: list[Seat]) -> None:
+        """Go on with what was stopped: side by side where that is how it was begun."""
+        unheld = [seat for seat in begun if seat.held is None][: self.board.opened.campaign.at_once]
+        if len(unheld) > 1:
+            self._drive_together(unheld)
+        else:
+            self._drive(begun[0], self.board.answer(begun[0]))
 
     def _turn(self, seats: list[Seat], held: list[Seat]) -> bool:
         """Choose which idea has the next runs."""
