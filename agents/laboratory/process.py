@@ -115,7 +115,7 @@ class Processes:
             with ExitStack() as unseen:
                 unseen.callback(kill_group, process.pid)
                 try:
-                    with log.open("wb") as file:
+                    with log.open("wb", buffering=0) as file:
                         for line in _lines(process, file, limits.log_bytes, guard):
                             seen.note(line)
                 except OSError as error:

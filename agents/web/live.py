@@ -16,10 +16,11 @@ from typing import Any
 
 from agents.laboratory.watcher import orphans
 from agents.plain_text import plain, visible
-from agents.records import Run
+from agents.records import Run, Spend
 from agents.session import Opened
 from agents.show import document
 from agents.statistics import BOUNDARIES, gain
+from agents.web.spending import spent
 from agents.web.words import duration
 
 _POINTS, _TAIL_LINES, _TAIL_BYTES = 300, 12, 8_000
@@ -35,8 +36,7 @@ def view(opened: Opened, failed: str = "") -> dict[str, Any]:
     with opened.journal() as journal:
         steps = journal.bodies("step")
         runs = [Run.model_validate(body) for body in journal.bodies("run").values()]
-        elapsed = [float(seconds) for seconds in journal.bodies("elapsed").values()]
-    shown["spend"] = _spent(shown["spend"], runs, elapsed)
+    shown["spend"] |= spent(opened, Spend.model_validate(shown["spend"])).model_dump()
     last = next(reversed(steps.values()), None)
     newest = next((version for version in reversed(shown["versions"]) if version["commit"]), None)
     told: dict[str, Any] = _shown(
@@ -47,6 +47,7 @@ def view(opened: Opened, failed: str = "") -> dict[str, Any]:
             "error": shown["error"],
             "conclusion": shown["conclusion"],
             "held": shown["held"],
+            "stopping": shown["status"] == "running" and opened.stop_file.exists(),
             "said": failed if shown["status"] == "stopped" else "",
             "left": shown["status"] in ("stopped", "failed") and bool(orphans(opened.folder)),
             "victory": shown["victory"],
@@ -63,12 +64,6 @@ def view(opened: Opened, failed: str = "") -> dict[str, Any]:
     return told
 
 
-def _spent(by_the_checkpoint: dict[str, Any], runs: Sequence[Run], elapsed: Sequence[float]) -> dict[str, Any]:
-    """What was used up to the newest run: a checkpoint is as old as the node that is at work."""
-    seconds = max([by_the_checkpoint["wall_seconds"], *elapsed])
-    return by_the_checkpoint | {"runs": max(by_the_checkpoint["runs"], len(runs)), "wall_seconds": seconds}
-
-
 def _node(last: dict[str, Any] | None) -> str:
     """The node that a session is at, or ended with."""
     return _FIRST_NODE if last is None else ", ".join(last["next"]) or str(last["node"])
@@ -78,15 +73,19 @@ def stamp(opened: Opened) -> tuple[Any, ...]:
     """Return what changes whenever the page may have something new to show."""
     files = [opened.folder / name for name in ("journal.sqlite", "journal.sqlite-wal", "summary.json")]
     times = [file.stat().st_mtime_ns if file.exists() else 0 for file in files]
-    return (*times, opened.is_busy, _newest_log(opened.folder / "runs"))
+    return (*times, opened.is_busy, opened.stop_file.exists(), _newest_log(opened.folder / "runs"))
 
 
 def _newest_log(runs: Path) -> tuple[int, Path] | None:
-    """When a log was last written to, and which; a run that ends meanwhile takes its log away."""
+    """When the log of a run was last written to, and which: never an evaluation's, which tells of the hidden split.
+
+    A run that ends meanwhile takes its log away.
+    """
     logs = []
     for file in runs.glob("*.log"):
         with suppress(FileNotFoundError):
-            logs.append((file.stat().st_mtime_ns, file))
+            if "." not in file.stem and (found := file.stat()).st_size:
+                logs.append((found.st_mtime_ns, file))
     return max(logs, default=None)
 
 

@@ -15,6 +15,7 @@ from agents.campaign.record import find_campaign
 from agents.errors import CircleError, SessionError
 from agents.records import Record, Spend
 from agents.session import LOCK, Home, Opened, Status, Summary, is_held
+from agents.web.spending import spent
 
 Stamp = tuple[int, ...]
 _FILES = ("session.json", "summary.json", "journal.sqlite", "journal.sqlite-wal")
@@ -152,9 +153,10 @@ def _read(home: Home, name: str) -> Row:
     except (CircleError, sqlite3.Error) as error:
         return Row(id=name, error=str(error))
     session, summary = opened.session, opened.summary()
-    if summary.spend is None or status == "running":
+    if summary.spend is None or status in ("running", "stopped"):
         with contextlib.suppress(CircleError, sqlite3.Error):
             summary = opened.summed_up(status)
+            summary = summary.model_copy(update={"spend": summary.spend and spent(opened, summary.spend)})
     best = summary.best
     return Row(
         id=name,

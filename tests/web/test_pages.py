@@ -171,6 +171,25 @@ def test_while_nodes_are_at_work_runs_are_counted_and_a_log_is_told(
     assert used["runs"] == str(views[-1]["spend"]["runs"]) and used["versions"] == "1 of 4" and "second" in used["time"]
 
 
+def test_the_logs_tail_is_a_runs_own_and_comes_while_it_runs(plain: Path, script: Script, guest: Visitor) -> None:
+    """An evaluation writes beside it what the hidden split says."""
+    researcher = script(CONSTANT, change(constant(plain)), review(), analysis())
+    command = ("--turbo", "--secret", "5eed", "--researcher", researcher)
+    with subprocess.Popen(
+        [sys.executable, "-m", "agents.cli", "start", *command, "A"], cwd=plain, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        opened = Home(plain).find(session_id(process.stderr.readline()))
+        tails = []
+        while process.poll() is None:
+            tails.append(guest.get(f"/sessions/{opened.session.id}/view").json["tail"])
+            (opened.folder / "runs").mkdir(exist_ok=True)
+            (opened.folder / "runs" / "0000.hidden.log").write_text('{"value": 0.1}')
+        process.stderr.read()
+    assert any("step" in line for tail in tails for line in tail)
+    assert not [line for tail in tails for line in tail if "value" in line]
+
+
 def test_nothing_in_a_plan_or_a_review_acts_or_hides(plain: Path, script: Script, guest: Visitor) -> None:
     words = "\u202eevil\u202c z\u200bw \x1b[31m"
     issue = {"severity": "WARNING", "file": "model.py", "line": 1, "issue": f"`{words}`", "fix": words}
