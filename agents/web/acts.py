@@ -160,4 +160,6 @@ def _options(form: Budgeted, *names: str) -> list[str]:
 
 def _told(error: ValidationError) -> str:
     first = error.errors()[0]
+    if first["type"] == "string_pattern_mismatch":
+        return f"{first['loc'][0]}: there is a character in it that cannot be taken."
     return f"{'.'.join(map(str, first['loc'])) or 'The form'}: {first['msg']}."

@@ -113,9 +113,10 @@ async def _visit(app: ASGIApp, keys: Keys, sessions: Sequence[str]) -> None:
 
 
 async def _stream(home: Home, launcher: Launcher, request: Request) -> Response:
+    opened = await run_in_threadpool(home.find, request.path_params["id"])
     if request.method == "HEAD":
         return Response(media_type="text/event-stream")
-    return streamed(await run_in_threadpool(home.find, request.path_params["id"]), request, launcher)
+    return streamed(opened, request, launcher)
 
 
 def _act(path: str, act: Act) -> Route:

@@ -24,6 +24,7 @@ from agents.diff_view import DiffView, view_of
 from agents.errors import CircleError, JournalDamaged, SessionError, TargetError
 from agents.family import family
 from agents.plain_text import visible
+from agents.records import Session
 from agents.session import CHECKPOINTS, Home, Opened
 from agents.settings import load_target
 from agents.show import has_ended
@@ -166,22 +167,29 @@ class Pages:
         told, name = str(error), request.path_params.get("id", "")
         if isinstance(error, JournalDamaged):
             told = f"{told} circle resume {name} says which step still stands, and how to go on from it."
-        return self._page("error.html", status, sentence=told)
+        return self._page("error.html", status, sentence=told, session=self._session(name))
 
     def broken(self, request: Request, error: Exception) -> Response:
         """Say that the page has a mistake; the trace is on the terminal of circle serve."""
         told = f"The page made a mistake, {type(error).__name__}: the terminal of circle serve says where."
-        return self._page("error.html", HTTPStatus.INTERNAL_SERVER_ERROR, sentence=told)
+        return self._page("error.html", HTTPStatus.INTERNAL_SERVER_ERROR, sentence=told, session=None)
 
     def missing(self, request: Request, error: Exception) -> Response:
         """Say that there is no such page."""
-        return self._page("error.html", HTTPStatus.NOT_FOUND, sentence="There is no such page here.")
+        return self._page("error.html", HTTPStatus.NOT_FOUND, sentence="There is no such page here.", session=None)
 
     def _opened(self, request: Request) -> Opened:
         opened = self.home.find(request.path_params["id"])
         if (opened.folder / CHECKPOINTS).exists() and not (opened.folder / "journal.sqlite").exists():
             raise JournalDamaged(f"The journal of session {opened.session.id} is gone: what it has done is not known.")
         return opened
+
+    def _session(self, name: str) -> Session | None:
+        """The session that a page was asked for, if there is one: what cannot be shown is one of its pages."""
+        try:
+            return self.home.find(name).session if name else None
+        except SessionError:
+            return None
 
     def _has_forks(self, opened: Opened) -> bool:
         return any(self.shelf.row(name).parent == opened.session.id for name in self.shelf.names())

@@ -42,12 +42,13 @@ class Piece:
 
 @dataclass(frozen=True)
 class Side:
-    """One line of one column."""
+    """One line of one column; `note` is what git says of its end."""
 
     number: int
     change: Literal["removed", "added", "same"]
     pieces: tuple[Piece, ...]
     foreign: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Line:
     header: str = ""
     left: Side | None = None
     right: Side | None = None
-    kind: Literal["file", "hunk", "line"] = "line"
+    kind: Literal["file", "hunk", "line", "note"] = "line"
 
     @property
     def change(self) -> Literal["same", "added", "removed", "changed"]:
@@ -67,6 +68,14 @@ class Line:
         if self.left:
             return "removed"
         return "added" if self.right else "same"
+
+
+@dataclass(frozen=True)
+class _Noted:
+    """A line that was taken or put in, and git's word that its file ends there without a line feed."""
+
+    text: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,28 +146,32 @@ def _end(lines: Sequence[str], place: int, old: int, new: int) -> int:
 
 
 def _rows(hunk: _Hunk, left: Syntax, right: Syntax) -> Iterator[Line]:
-    removed: list[str] = []
-    added: list[str] = []
+    removed: list[_Noted] = []
+    added: list[_Noted] = []
     old, new = hunk.old, hunk.new
+    last = removed
     for line in hunk.lines:
-        if line.startswith("-"):
-            removed.append(line[1:])
-        elif line.startswith("+"):
-            added.append(line[1:])
+        if line.startswith(("-", "+")):
+            last = removed if line.startswith("-") else added
+            last.append(_Noted(line[1:]))
+        elif line.startswith("\\") and last:
+            last[-1] = _Noted(last[-1].text, plain(line))
         else:
             yield from _replaced(removed, added, old, new, left, right)
             old, new = old + len(removed), new + len(added)
             removed, added = [], []
+            last = removed
             if line.startswith("\\"):
-                yield Line(header=plain(line), kind="hunk")
+                yield Line(header=plain(line), kind="note")
             else:
-                yield Line(left=_side(old, "same", line[1:], left), right=_side(new, "same", line[1:], right))
+                same = _Noted(line[1:])
+                yield Line(left=_side(old, "same", same, left), right=_side(new, "same", same, right))
                 old, new = old + 1, new + 1
     yield from _replaced(removed, added, old, new, left, right)
 
 
 def _replaced(
-    removed: Sequence[str], added: Sequence[str], old: int, new: int, left: Syntax, right: Syntax
+    removed: Sequence[_Noted], added: Sequence[_Noted], old: int, new: int, left: Syntax, right: Syntax
 ) -> Iterator[Line]:
     """Lines that took each other's place, beside each other."""
     for index, (before, after) in enumerate(zip_longest(removed, added)):
@@ -169,13 +182,13 @@ def _replaced(
         )
 
 
-def _marks(before: str | None, after: str | None) -> tuple[set[int], set[int]]:
+def _marks(before: _Noted | None, after: _Noted | None) -> tuple[set[int], set[int]]:
     """The places of the characters that only one of two lines has, by whole words."""
     if before is None or after is None:
         return set(), set()
-    if max(len(before), len(after)) > LINE_CHARACTERS:
+    if max(len(before.text), len(after.text)) > LINE_CHARACTERS:
         return set(), set()
-    old, new = _WORDS.findall(before), _WORDS.findall(after)
+    old, new = _WORDS.findall(before.text), _WORDS.findall(after.text)
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
     if len(old) * len(new) > _MOST_COMPARED or matcher.quick_ratio() < _LIKE or matcher.ratio() < _LIKE:
         return set(), set()
@@ -191,13 +204,16 @@ def _marks(before: str | None, after: str | None) -> tuple[set[int], set[int]]:
 def _side(
     number: int,
     change: Literal["removed", "added", "same"],
-    line: str,
+    line: _Noted,
     syntax: Syntax,
     marked: AbstractSet[int] = frozenset(),
 ) -> Side:
-    if len(line) > LINE_CHARACTERS:  # its end is not in the view, and says so
-        return Side(number, change, (Piece(plain(line), ""),), foreign(line))
-    return Side(number, change, tuple(_pieces(line, syntax.styles(number, line), marked)), foreign(line))
+    text = line.text
+    if len(text) > LINE_CHARACTERS:  # its end is not in the view, and says so
+        pieces: tuple[Piece, ...] = (Piece(plain(text), ""),)
+    else:
+        pieces = tuple(_pieces(text, syntax.styles(number, text), marked))
+    return Side(number, change, pieces, foreign(text), line.note)
 
 
 def _pieces(line: str, styles: Sequence[str], marked: AbstractSet[int]) -> Iterator[Piece]:

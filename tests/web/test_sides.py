@@ -175,3 +175,13 @@ def test_git_gives_the_whole_files_of_both_sides(plain: Path) -> None:
     assert (found["--- a/model.py"], found["+++ b/model.py"]) == (model, (plain / "model.py").read_text())
     assert found[odd] == "x = 1\n"
     assert whole_files(diff, workspace, "0" * 40, "1" * 40) == ()
+
+
+def test_lines_that_end_their_files_stand_beside_each_other() -> None:
+    end = "\\ No newline at end of file"
+    *_, line = side_by_side(f"@@ -1 +1 @@\n-the old end\n{end}\n+the new end\n{end}\n".encode())
+    assert line.left and line.right and line.change == "changed"
+    assert line.left.note == line.right.note == end
+    assert [piece.text for piece in line.right.pieces if piece.style.endswith("word")] == ["new"]
+    *_, note = side_by_side(f"@@ -1 +1 @@\n the end\n{end}\n".encode())
+    assert (note.kind, note.header) == ("note", end)

@@ -1,5 +1,6 @@
 // A session as it runs: every number comes from the server's view of the journal, and is drawn as it is.
 const at = (id) => document.getElementById(id);
+const title = document.title;
 const statuses = { awaiting_approval: "waits for you", concluded: "ended without a victory" };
 const LOOK_SECONDS = 20;
 const AGAIN_SECONDS = 3;
@@ -88,8 +89,9 @@ function standing() {
   const { status } = shown;
   at("status").replaceChildren(element("span", statuses[status] ?? status, `badge ${status}`));
   at("sentence").textContent = sentence();
-  document.title = document.title.replace(/^(\([^)]*\) )?/, `(${statuses[status] ?? status}) `);
+  document.title = `(${statuses[status] ?? status}) ${title}`;
   at("decide").hidden = status !== "awaiting_approval";
+  at("stop").disabled = shown.stopping;
   at("stop").hidden = status !== "running" && !shown.left;
   at("stop").textContent = status === "running" ? "Stop at the next boundary" : "End what it left running";
   const told = `${statuses[status] ?? status}, at ${shown.node}`;
@@ -103,7 +105,8 @@ function sentence() {
     const { effect, ci, branch } = shown.victory;
     return `Effect ${signed(effect)} [${signed(ci[0])}, ${signed(ci[1])}] on ${branch}.`;
   }
-  if (shown.status === "running") return `At ${shown.node}, ${version}, ${shown.spend.runs} runs so far.`;
+  if (shown.stopping) return `It was asked to stop, and does at its next boundary; it is at ${shown.node}.`;
+  if (shown.status === "running") return `At ${shown.node}, ${version}, ${counted(shown.spend.runs, "run")} so far.`;
   if (shown.status === "awaiting_approval") return `${version} waits with its diff.`;
   return shown.error || shown.held || shown.conclusion || shown.said || `It stopped at ${shown.node}; what was done by then is kept.`;
 }

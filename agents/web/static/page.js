@@ -1,5 +1,6 @@
 // What makes the pages move: forms that act, keys, the live view. Whatever comes from elsewhere is set as text.
-const word = document.querySelector('meta[name="circle-word"]').content;
+const meta = 'meta[name="circle-word"]';
+let word = document.querySelector(meta).content;
 const notice = document.getElementById("notice");
 const at = (id) => document.getElementById(id);
 const SILENT =
@@ -40,20 +41,29 @@ async function carryOut(place, button, form, after) {
   const buttons = [...(place.querySelectorAll?.("button") ?? []), button].filter(Boolean);
   buttons.forEach((one) => (one.disabled = true));
   say("Working on it …");
+  let leaving = false;
   try {
-    after(await act(place.dataset.act, form));
+    leaving = after(await act(place.dataset.act, form));
   } catch (error) {
     say(error instanceof TypeError ? SILENT : error.message);
-  } finally {
-    buttons.forEach((one) => (one.disabled = false));
   }
+  if (!leaving) buttons.forEach((one) => (one.disabled = false));
 }
+
+// A page that a browser has kept, and shows again as it was left.
+addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  for (const button of document.querySelectorAll("[data-act] button, button[data-act]")) button.disabled = false;
+  say("");
+  if (scrubber) at("place").textContent = scrubber.value = scrubber.defaultValue;
+});
 
 for (const form of document.querySelectorAll("form[data-act]")) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     carryOut(form, event.submitter, filledIn(form, event.submitter), (done) => {
       location.assign(form.dataset.then ?? `/sessions/${done.session}`);
+      return true;
     });
   });
 }
@@ -61,8 +71,9 @@ for (const form of document.querySelectorAll("form[data-act]")) {
 for (const button of document.querySelectorAll("button[data-act]")) {
   button.addEventListener("click", () =>
     carryOut(button, button, {}, (done) => {
-      say("");
+      say(button.dataset.said ?? "");
       if (button.dataset.says === "replay") at("replayed").textContent = replayed(done);
+      return false;
     }),
   );
 }
@@ -92,7 +103,7 @@ async function refresh() {
     return;
   }
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  if (page.querySelector('meta[name="circle-word"]').content !== word) return location.reload();
+  word = page.querySelector(meta).content; // of a server that was started again, it is another
   if (silent) say("");
   silent = false;
   for (const part of fresh) renew(part, page.querySelector(`[data-fresh="${part.dataset.fresh}"]`));
@@ -101,14 +112,17 @@ async function refresh() {
 
 function renew(part, newer) {
   if (!newer || part.innerHTML === newer.innerHTML) return;
+  part.hidden = newer.hidden;
   const link = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
   part.replaceChildren(...newer.childNodes);
   if (link) part.querySelector(`a[href="${CSS.escape(link)}"]`)?.focus();
 }
 
+let told = false;
 function outdated() {
   document.querySelectorAll("#decision button").forEach((button) => (button.disabled = true));
-  say("What waits here has changed meanwhile: reload the page to see it.");
+  if (!told) say("What is shown here has changed meanwhile: reload the page to see it.");
+  told = true;
 }
 
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
@@ -152,7 +166,7 @@ const keys = {
   r: () => at("decision")?.elements.comment.focus(),
 };
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.matches("input, textarea, select");
+  const typing = event.target.matches("input:not([type=range], [type=checkbox]), textarea, select");
   if (typing || event.ctrlKey || event.metaKey || event.altKey || !(event.key in keys)) return;
   event.preventDefault();
   keys[event.key]();
