@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
 IDEA_LOG = "docs/research/idea_log.md"
+_TABLE = '<div class="scroll" tabindex="0" role="region" aria-label="A table"><table>'
+"""A wide table is scrolled by itself, by keys, too."""
 
 
 @dataclass(frozen=True)
@@ -117,4 +119,7 @@ def _text(file: Path) -> str:
 def _markdown() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
-    return MarkdownIt("commonmark", {"html": False}).enable("table").disable(["link", "autolink", "reference"])
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["link", "autolink", "reference"])
+    markdown.add_render_rule("table_open", lambda *_: _TABLE)
+    markdown.add_render_rule("table_close", lambda *_: "</table></div>")
+    return markdown

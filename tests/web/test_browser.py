@@ -155,11 +155,21 @@ def test_the_server_goes_and_comes_back_and_the_session_knows_nothing_of_it(
         page.goto(address)
         _go(page, f"/sessions/{name}")
         expect(page.locator("#status")).to_have_text("waits for you")
-    expect(page.locator("#notice")).to_contain_text("does not answer", timeout=SOON)
+        typing = context.new_page()
+        typing.goto(address.partition("?")[0])
+        typing.get_by_text("Start a session").click()
+        typing.get_by_label("Idea", exact=True).fill("Typed before")
+    for tab in (page, typing):
+        expect(tab.locator("#notice")).to_contain_text("does not answer", timeout=SOON)
     port = int(re.findall(r":(\d+)/", address)[0])
     with served(plain, port) as again:
         context.new_page().goto(again)
-        expect(page.locator("#notice")).to_be_hidden(timeout=SOON)
+        for tab in (page, typing):
+            expect(tab.locator("#notice")).to_be_hidden(timeout=SOON)
+        expect(typing.get_by_label("Idea", exact=True)).to_have_value("Typed before")
+        typing.get_by_label("Researcher").fill(script(LOWER, change(), review()))
+        typing.get_by_role("button", name="Start").click()
+        expect(typing.get_by_role("heading", name="Typed before")).to_be_visible(timeout=SOON)
         expect(page.locator("#status")).to_have_text("waits for you")
         page.get_by_role("link", name="Look at the diff that waits").click()
         page.get_by_label("Words for the record").fill("It is back.")
@@ -176,6 +186,8 @@ def test_a_decision_made_elsewhere_takes_the_buttons_away(page: Page, plain: Pat
     expect(page.locator("#notice")).to_contain_text("has changed meanwhile", timeout=SOON)
     expect(page.get_by_role("button", name="Approve")).to_be_disabled()
     page.get_by_role("button", name="Close").click()
+    with page.expect_response(lambda answer: answer.url.endswith("/diff")):
+        expect(page.locator("#notice")).to_be_hidden()
     expect(page.locator("#notice")).to_be_hidden()
 
 
@@ -190,6 +202,17 @@ def test_on_a_phone_every_changed_line_and_the_running_node_can_be_seen(
         assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 390
     _go(page, f"/sessions/{name}")
     expect(page.locator("#graph .on")).to_be_in_viewport(ratio=1)
+
+
+def test_a_long_word_widens_no_page(page: Page, plain: Path, script: Script) -> None:
+    word = "w" * 180
+    issue = {"severity": "WARNING", "file": word, "line": 1, "issue": word, "fix": word}
+    name, _ = waiting(plain, script(plan(word, ("rate", 0.01, 0.003)), change(), review(issue)))
+    for width in (390, 768, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        for path in ("/", f"/sessions/{name}", f"/sessions/{name}/diff", f"/sessions/{name}/steps/2"):
+            _go(page, path)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
 
 
 def test_the_scrubber_is_moved_by_keys(page: Page, plain: Path, script: Script) -> None:
