@@ -56,6 +56,14 @@ def test_the_list_says_how_each_session_stands_and_what_it_gained(visitor: Visit
     assert visitor.get("/?page=999").text.count('<td class="idea">') == 5
 
 
+def test_what_was_used_is_what_the_session_says(recorded: Path, visitor: Visitor) -> None:
+    for opened in Home(recorded).sessions():
+        shown, view = document(opened)["spend"], visitor.get(f"/sessions/{opened.session.id}/view").json["spend"]
+        assert {name: view[name] for name in ("runs", "wall_seconds")} == {
+            name: shown[name] for name in ("runs", "wall_seconds")
+        }
+
+
 def test_the_steps_say_what_was_asked_said_and_run(recorded: Path, visitor: Visitor) -> None:
     opened = next(one for one in Home(recorded).sessions() if len(one.session.idea.text) and one.status() == "victory")
     page = visitor.get(f"/sessions/{opened.session.id}/steps/2").text
