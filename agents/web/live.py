@@ -111,11 +111,12 @@ def _version(version: dict[str, Any]) -> dict[str, Any]:
 def _budget(shown: dict[str, Any]) -> list[dict[str, Any]]:
     """What was used of each limit, as numbers and in words; what is neither used nor limited is left out."""
     spend, limits = shown["spend"], shown["budget"]
+    time = "time by the last step" if shown["status"] == "running" else "time"
     hours, tokens = limits["max_hours"], spend["input_tokens"] + spend["output_tokens"]
     used: list[tuple[str, float, float | None, Callable[[float], str]]] = [
         ("versions", len(shown["versions"]), limits["max_versions"], "{:,}".format),
         ("runs", spend["runs"], limits["max_runs"], "{:,}".format),
-        ("time", spend["wall_seconds"], hours and 3600 * hours, duration),
+        (time, spend["wall_seconds"], hours and 3600 * hours, duration),
         ("US dollars", spend["usd"], limits["max_usd"], "{:,.2f}".format),
         ("model tokens", tokens, limits["max_tokens"], "{:,}".format),
     ]

@@ -98,7 +98,7 @@ async function refresh() {
   if (document.hidden || !getSelection().isCollapsed) return;
   const answer = await fetch(location.href).catch(() => null);
   if (!answer?.ok) {
-    if (!silent) say(SILENT);
+    if (!silent) say(!answer || answer.status === 401 ? SILENT : "This cannot be shown any more: reload the page to see why.");
     silent = true;
     return;
   }
