@@ -16,6 +16,7 @@ from agents.errors import LaboratoryError
 from agents.journal import Journal
 from agents.laboratory.local import LocalLaboratory
 from agents.laboratory.sandbox import choose
+from agents.laboratory.watcher import Job, Seen, Watchers
 from agents.ports import Order, Reporter
 from agents.records import Run
 from agents.session import load_committed_target
@@ -288,23 +289,24 @@ def test_a_run_that_kills_itself_is_not_run_again(plain: Path, laboratory: Open,
     assert (run.status, run.fault, started) == ("crashed", None, [run.key])
 
 
-def test_a_log_that_cannot_be_written_is_no_crash_of_the_run(plain: Path, laboratory: Open) -> None:
+def test_a_log_that_cannot_be_written_is_no_crash_of_the_run(
+    plain: Path, laboratory: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """/dev/full is a full disk: a second try that finds room counts, and a second failure stops the session."""
-    logs: list[Path] = []
-
-    def make_room(event: str, **about: Any) -> None:
-        if event == "step":
-            for log in logs:
-                log.unlink(missing_ok=True)
-
-    lab = laboratory(plain, report=make_room)
+    lab, watch = laboratory(plain), Watchers.watch
+    (lab.folder / "runs").mkdir(exist_ok=True)
     one, other = order(lab.base, 1), order(lab.base, 2)
-    for item in (one, other):
-        (lab.folder / "runs").mkdir(exist_ok=True)
-        (lab.folder / "runs" / f"{item.key}.log").symlink_to("/dev/full")
-    logs.append(lab.folder / "runs" / f"{one.key}.log")
+    logs = {item.key: lab.folder / "runs" / f"{item.key}.log" for item in (one, other)}
+    for log in logs.values():
+        log.symlink_to("/dev/full")
+
+    def room_after_the_first_try(watchers: Watchers, job: Job, hear: Any) -> Seen:
+        seen = watch(watchers, job, hear)
+        logs[one.key].unlink(missing_ok=True)
+        return seen
+
+    monkeypatch.setattr(Watchers, "watch", room_after_the_first_try)
     (run,) = lab.run([one])
     assert (run.status, run.fault) == ("done", "the disk could not take what it wrote: No space left on device")
-    logs.clear()
     with pytest.raises(LaboratoryError, match="was ended twice: the disk could not take what it wrote: No space left"):
         lab.run([other])
