@@ -1,4 +1,4 @@
-"""How soon the page of a full store is painted: `python -m benchmarks.page [--sessions 1000]`.
+"""How soon the page of a full store is painted: `python -m benchmarks.page [--sessions 1000] [--starts 8]`.
 
 A store is filled with copies of the recorded sessions, served, and opened in a Chromium: a cold start first, then
 again, then in other orders, for which every row is read. Milliseconds of this machine, over loopback.
@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 from agents.carry import bring
 from agents.sealed import read_sealed, write_sealed
@@ -38,13 +39,16 @@ def main() -> None:
     """Fill, serve, open, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sessions", type=int, default=1000)
-    count = parser.parse_args().sessions
+    parser.add_argument("--starts", type=int, default=1, help="of the server; of several, medians and ranges")
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="circle-page-") as scratch:
         target = Path(scratch) / "plain"
-        _fill(target, count)
-        print(f"{count} sessions; milliseconds to the server's first byte, and to the first paint")
-        for name, sent, painted in _painted(target):
-            print(f"{name:<28} {sent:6.0f} {painted:6.0f}")
+        _fill(target, given.sessions)
+        print(f"{given.sessions} sessions; milliseconds to the server's first byte, and to the first paint")
+        starts = [list(_painted(target)) for _ in range(given.starts)]
+        for rows in zip(*starts, strict=True):
+            sent, painted = _told([row[1] for row in rows]), _told([row[2] for row in rows])
+            print(f"{rows[0][0]:<28} {sent:>18} {painted:>18}")
 
 
 def _fill(target: Path, count: int) -> None:
@@ -65,6 +69,12 @@ def _fill(target: Path, count: int) -> None:
         shutil.copytree(original.folder, folder, copy_function=os.link)
         (folder / "session.json").unlink()
         write_sealed(folder / "session.json", read_sealed(original.folder / "session.json") | {"id": name})
+
+
+def _told(milliseconds: list[float]) -> str:
+    """A number, or the median and the range of several."""
+    middle = f"{median(milliseconds):.0f}"
+    return middle if len(milliseconds) == 1 else f"{middle} ({min(milliseconds):.0f} to {max(milliseconds):.0f})"
 
 
 def _painted(target: Path) -> Iterator[tuple[str, float, float]]:
